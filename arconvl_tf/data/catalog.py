@@ -1,0 +1,97 @@
+"""The data sets known by name."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from arconvl_tf.data.pipeline import make_splits
+
+DIGITS_TEST_SHARE = 0.2
+TFDS_NAMES = {"mnist": "mnist", "fashion_mnist": "fashion_mnist", "svhn": "svhn_cropped", "cifar10": "cifar10"}
+NAMES = ("digits", *TFDS_NAMES)
+
+
+class DataUnavailableError(OSError):
+    """A data set is neither prepared on this machine nor could it be downloaded."""
+
+
+class Arrays(NamedTuple):
+    """One data set in memory: (images uint8 (n, height, width, channels), labels int64 (n,)) of each side."""
+
+    train: tuple
+    test: tuple
+    class_names: list
+
+
+def load_data(
+    name="digits", imbalance=1, minority="even", seed=0, batch_size=128, augmentation="none", data_dir=None
+):
+    """Loads a data set by name and makes its classes imbalanced.
+
+    Args:
+        name: `digits` (scikit-learn's handwritten digits, no download), or through TensorFlow Datasets `mnist`,
+            `fashion_mnist`, `svhn` (class = digit − 1; digit 0 is class 9, as in the paper), `cifar10`.
+        imbalance, minority, seed, batch_size, augmentation: see `make_splits`.
+        data_dir: where TensorFlow Datasets keeps its files; default the environment's `TFDS_DATA_DIR`, or TFDS' own.
+
+    Returns:
+        `Splits`.
+
+    Raises:
+        ValueError: on an unknown name or bad options.
+        DataUnavailableError: if the data set is not there and can't be downloaded.
+
+    Example:
+        >>> splits = load_data("digits", imbalance=10)
+        >>> splits.image_shape, len(splits.class_names)
+        ((8, 8, 1), 10)
+    """
+    arrays = load_arrays(name, data_dir)
+    return make_splits(
+        arrays.train, arrays.test, imbalance, minority, seed, batch_size, augmentation, class_names=arrays.class_names
+    )
+
+
+def load_arrays(name, data_dir=None):
+    """The balanced data set as `Arrays`; see `load_data`."""
+    if name == "digits":
+        return _load_digits()
+    if name in TFDS_NAMES:
+        return _load_tfds(name, data_dir)
+    raise ValueError(f"Expected the name of a data set: {', '.join(NAMES)}. Received: {name!r}")
+
+
+def _load_digits():
+    """scikit-learn's 1 797 digits of 8×8 pixels, one fixed stratified fifth for testing; 17 grey levels → 0–255."""
+    digits = load_digits()
+    images = np.round(digits.images[..., None] * (255 / 16)).astype("uint8")
+    sides = train_test_split(
+        images, digits.target, test_size=DIGITS_TEST_SHARE, stratify=digits.target, random_state=0
+    )
+    train_images, test_images, train_labels, test_labels = sides
+    return Arrays((train_images, train_labels), (test_images, test_labels), [str(digit) for digit in range(10)])
+
+
+def _load_tfds(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    tfds_name = TFDS_NAMES[name]
+    try:
+        builder = tfds.builder(tfds_name, data_dir=data_dir)
+        builder.download_and_prepare()
+        sides = [tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1)) for split in ("train", "test")]
+    except Exception as error:  # TFDS raises what its downloader, its file system or its network happens to raise
+        raise DataUnavailableError(
+            f"{name} is not prepared in {data_dir or 'the TensorFlow Datasets folder'} and could not be downloaded "
+            f"({type(error).__name__}). Where there is a network, prepare it with: tfds build {tfds_name}"
+            + (f" --data_dir {data_dir}" if data_dir else "")
+        ) from error
+    class_names = builder.info.features["label"].names
+    (train, test) = [(side["image"], side["label"]) for side in sides]
+    if name == "svhn":
+        train, test = [(images, (labels - 1) % 10) for images, labels in (train, test)]
+        class_names = class_names[1:] + class_names[:1]
+    return Arrays(train, test, class_names)

@@ -1,0 +1,200 @@
+"""One run: data, model, training, the best epoch's test result, and the directory that records them."""
+
+import contextlib
+import importlib.metadata
+import json
+import pathlib
+import platform
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from arconvl_tf.callbacks import BestEpoch
+from arconvl_tf.data import load_data
+from arconvl_tf.experiments.recipes import RunConfig, make_backbone, make_objective
+from arconvl_tf.metrics import ClassWiseAccuracy, GMean, class_recalls, class_wise_accuracy, g_mean
+from arconvl_tf.models import ARConvL, PrototypeClassifier
+
+
+class RunDirectoryError(ValueError):
+    """The run directory holds something else than the run asked for."""
+
+
+def run(config, directory, data_dir=None, callbacks=()):
+    """Trains, chooses the epoch with the best validation G-mean, tests it and writes the run directory.
+
+    Args:
+        config: `RunConfig`.
+        directory: created when all input has been checked; a finished run of the same configuration is not repeated,
+            an unfinished one is started again.
+        data_dir: where TensorFlow Datasets keeps its files.
+        callbacks: further Keras callbacks for `fit`.
+
+    Returns:
+        The content of `metrics.json`.
+
+    Raises:
+        ValueError: on bad options; `RunDirectoryError` if the directory holds another run.
+    """
+    started = time.time()
+    directory = pathlib.Path(directory)
+    if finished(directory, config):
+        return json.loads((directory / "metrics.json").read_text())
+
+    keras.utils.set_random_seed(config.seed)
+    splits = load_run_data(config, data_dir)
+    with _precision(config.precision):
+        model = build_model(config, splits)
+
+    directory.mkdir(parents=True, exist_ok=True)
+    _write_json(directory / "config.json", {**config.to_dict(), "versions": versions()})
+    best = BestEpoch()
+    model.fit(
+        splits.train,
+        validation_data=splits.validation,
+        epochs=config.recipe.epochs,
+        verbose=0,
+        callbacks=[best, keras.callbacks.CSVLogger(str(directory / "history.csv")), *callbacks],
+    )
+    model.save(directory / "best.keras")
+    metrics = {
+        "method": config.method,
+        "dataset": config.dataset,
+        "imbalance": config.imbalance,
+        "seed": config.seed,
+        "class_counts": splits.class_counts.tolist(),
+        "class_names": splits.class_names,
+        "best_epoch": best.epoch,
+        "validation": evaluate(model, splits.validation),
+        "test": evaluate(model, splits.test),
+        "seconds": round(time.time() - started, 1),
+    }
+    _write_json(directory / "metrics.json", metrics)
+    return metrics
+
+
+def finished(directory, config):
+    """Whether the directory holds this run, finished.
+
+    Raises:
+        RunDirectoryError: if it holds another run, or files that no run wrote.
+    """
+    directory = pathlib.Path(directory)
+    if not directory.exists():
+        return False
+    if not directory.is_dir():
+        raise RunDirectoryError(f"Expected a directory for the run. Received: {directory}, which is a file")
+    if not (directory / "config.json").exists():
+        if any(directory.iterdir()):
+            raise RunDirectoryError(f"Expected an empty or new directory. {directory} holds files that are not a run's")
+        return False
+    other = read_config(directory).to_dict()
+    differing = [name for name, value in config.to_dict().items() if other[name] != value]
+    if differing:
+        raise RunDirectoryError(
+            f"{directory} holds another run, with "
+            + ", ".join(f"{name}={other[name]!r} in place of {getattr(config, name)!r}" for name in differing)
+            + ". Choose another directory with --out, or remove this one"
+        )
+    return (directory / "metrics.json").exists()
+
+
+def read_config(directory):
+    """The `RunConfig` of a run directory.
+
+    Raises:
+        RunDirectoryError: if there is none.
+    """
+    path = pathlib.Path(directory) / "config.json"
+    try:
+        values = json.loads(path.read_text())
+        values.pop("versions", None)
+        return RunConfig.from_dict(values)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunDirectoryError(f"Expected a run directory with a config.json. Received: {directory}") from error
+
+
+def load_model(directory):
+    """The best model of a finished run.
+
+    Raises:
+        RunDirectoryError: if the run isn't finished.
+    """
+    path = pathlib.Path(directory) / "best.keras"
+    if not path.exists():
+        raise RunDirectoryError(f"Expected a finished run with a best.keras. Received: {directory}")
+    return keras.models.load_model(path)
+
+
+def load_run_data(config, data_dir=None):
+    """The `Splits` a run is trained and judged on."""
+    recipe = config.recipe
+    return load_data(
+        config.dataset, config.imbalance, config.minority, config.seed, recipe.batch_size, recipe.augmentation, data_dir
+    )
+
+
+def build_model(config, splits):
+    """The compiled model of a run."""
+    recipe, steps = config.recipe, len(splits.train)
+    backbone = make_backbone(recipe.backbone, splits.image_shape, config.feature_dim)
+    objective = make_objective(config.method, splits.class_counts, **config.loss_options)
+    drops = [recipe.learning_rate * 0.1**drop for drop in range(len(recipe.learning_rate_drops) + 1)]
+    optimizers = {"optimizer": keras.optimizers.SGD(_piecewise(recipe.learning_rate_drops, drops, steps))}
+    if objective.learns_radii:
+        radius_rates = _piecewise([recipe.radius_warmup_epochs], recipe.radius_learning_rates, steps)
+        optimizers["radius_optimizer"] = keras.optimizers.SGD(radius_rates)
+    if config.method == "arconvl":
+        model = ARConvL(backbone, splits.class_counts, **config.loss_options)
+    else:
+        model = PrototypeClassifier(backbone, len(splits.class_counts))
+    model.compile(**optimizers, objective=objective, metrics=["accuracy", GMean(), ClassWiseAccuracy()])
+    return model
+
+
+def evaluate(model, dataset):
+    """The measures of `metrics.json` on a dataset of (images, labels)."""
+    num_classes = model.num_classes
+    confusion = np.zeros((num_classes, num_classes), dtype="int64")
+    for images, labels in dataset:
+        predicted = tf.argmax(model.predict_on_batch(images), axis=1)
+        confusion += tf.math.confusion_matrix(labels, predicted, num_classes, dtype=tf.int64).numpy()
+    recalls = class_recalls(confusion)
+    return {
+        "g_mean": float(g_mean(recalls)),
+        "class_wise_accuracy": float(class_wise_accuracy(recalls)),
+        "recall": [None if np.isnan(recall) else float(recall) for recall in recalls],
+        "confusion": confusion.tolist(),
+    }
+
+
+def versions():
+    """Versions of what a result may depend on."""
+    packages = ("arconvl_tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets")
+    found = {"python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def _piecewise(epochs, values, steps_per_epoch):
+    """A learning rate that changes at the start of the given epochs; Keras counts the boundary step to the old value."""
+    boundaries = [epoch * steps_per_epoch - 1 for epoch in epochs]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, list(values))
+
+
+@contextlib.contextmanager
+def _precision(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _write_json(path, values):
+    path.write_text(json.dumps(values, indent=1) + "\n")

@@ -1,0 +1,32 @@
+"""What this machine is good at."""
+
+import pathlib
+
+import tensorflow as tf
+
+# Instructions that multiply bfloat16 matrices; without them the type is emulated and far slower than float32.
+BFLOAT16_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
+BFLOAT16_GPU_CAPABILITY = (8, 0)
+
+
+def fast_bfloat16():
+    """Whether the GPU, or else the processor, has fast bfloat16 matrix units."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return tuple(capability) >= BFLOAT16_GPU_CAPABILITY
+    return bool(BFLOAT16_CPU_FLAGS & _cpu_flags())
+
+
+def default_precision():
+    """`"mixed_bfloat16"` where it is fast, `"float32"` elsewhere."""
+    return "mixed_bfloat16" if fast_bfloat16() else "float32"
+
+
+def _cpu_flags():
+    """The processor's feature flags; empty where the system does not list them."""
+    try:
+        text = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    return {flag for line in text.splitlines() if line.startswith("flags") for flag in line.split(":")[1].split()}

@@ -1,0 +1,138 @@
+"""G-mean and class-wise accuracy, over a whole confusion matrix or streamed through `fit` and `evaluate`."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def class_recalls(confusion):
+    """Recall of every class, NaN for a class without samples.
+
+    Args:
+        confusion: counts, shape (k, k), rows true classes, columns predicted ones.
+    """
+    confusion = np.asarray(confusion, dtype="float64")
+    totals = confusion.sum(axis=1)
+    return np.divide(np.diag(confusion), totals, out=np.full(len(confusion), np.nan), where=totals > 0)
+
+
+def g_mean(recalls):
+    """Geometric mean of the recalls of the classes that have samples; exactly 0 once one class is never found.
+
+    Example:
+        >>> float(g_mean([1.0, 0.25]))
+        0.5
+    """
+    recalls = np.asarray(recalls, dtype="float64")
+    with np.errstate(divide="ignore"):
+        return np.exp(np.nanmean(np.log(recalls)))
+
+
+def class_wise_accuracy(recalls):
+    """Arithmetic mean of the recalls of the classes that have samples (also: balanced accuracy)."""
+    return np.nanmean(recalls)
+
+
+class _RecallMetric(keras.metrics.Metric):
+    """Counts hits and samples of every class; subclasses average the recalls."""
+
+    def __init__(self, name, dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self._built = False
+
+    def _build(self, num_classes):
+        self.hits = self.add_variable(shape=(num_classes,), initializer="zeros", name="hits")
+        self.samples = self.add_variable(shape=(num_classes,), initializer="zeros", name="samples")
+        self._built = True
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        """Counts a batch.
+
+        Args:
+            y_true: integer labels, shape (n,) or (n, 1).
+            y_pred: logits or probabilities, shape (n, k).
+            sample_weight: optional, shape (n,).
+        """
+        if not self._built:
+            self._build(y_pred.shape[-1])
+        labels = tf.reshape(tf.cast(y_true, tf.int64), [-1])
+        hits = tf.cast(labels == tf.argmax(y_pred, axis=-1), self.dtype)
+        weights = tf.ones_like(hits) if sample_weight is None else tf.reshape(tf.cast(sample_weight, self.dtype), [-1])
+        num_classes = self.hits.shape[0]
+        self.hits.assign_add(tf.math.unsorted_segment_sum(weights * hits, labels, num_classes))
+        self.samples.assign_add(tf.math.unsorted_segment_sum(weights, labels, num_classes))
+
+    def _present_recalls(self):
+        samples = tf.convert_to_tensor(self.samples)
+        present = samples > 0
+        return tf.boolean_mask(self.hits, present) / tf.boolean_mask(samples, present)
+
+    def result(self):
+        if not self._built:
+            return 0.0
+        recalls = self._present_recalls()
+        return tf.where(tf.size(recalls) > 0, self._average(recalls), 0.0)
+
+    def reset_state(self):
+        if self._built:
+            super().reset_state()
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class GMean(_RecallMetric):
+    """Geometric mean of the class recalls, the measure the paper judges by.
+
+    Classes without a sample are left out; one class that is never found makes it exactly 0.
+
+    Args:
+        name: optional; in logs and histories.
+        dtype: optional.
+
+    Example:
+        >>> metric = GMean()
+        >>> metric.update_state([0, 0, 1, 1], np.array([[2., 1.], [2., 1.], [1., 2.], [2., 1.]]))
+        >>> round(float(metric.result()), 4)
+        0.7071
+    """
+
+    def __init__(self, name="g_mean", dtype=None):
+        super().__init__(name, dtype)
+
+    def _average(self, recalls):
+        return tf.exp(tf.reduce_mean(tf.math.log(recalls)))
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class ClassWiseAccuracy(_RecallMetric):
+    """Arithmetic mean of the class recalls; classes without a sample are left out.
+
+    Args:
+        name: optional; in logs and histories.
+        dtype: optional.
+
+    Example:
+        >>> metric = ClassWiseAccuracy()
+        >>> metric.update_state([0, 0, 1, 1], np.array([[2., 1.], [2., 1.], [1., 2.], [2., 1.]]))
+        >>> float(metric.result())
+        0.75
+    """
+
+    def __init__(self, name="class_wise_accuracy", dtype=None):
+        super().__init__(name, dtype)
+
+    def _average(self, recalls):
+        return tf.reduce_mean(recalls)
+
+
+class LatestValue(keras.metrics.Metric):
+    """Reports the value it was given last: for read-outs of state, where an average over an epoch means nothing."""
+
+    def __init__(self, name):
+        super().__init__(name=name)
+        self.value = self.add_variable(shape=(), initializer="zeros", name="value", aggregation="only_first_replica")
+
+    def update_state(self, value):
+        self.value.assign(tf.cast(value, self.dtype))
+
+    def result(self):
+        return tf.identity(tf.convert_to_tensor(self.value))

@@ -1,0 +1,267 @@
+"""`PrototypeClassifier` and `ARConvL`: Keras models with a second optimizer for the radii."""
+
+import re
+import types
+
+import keras
+import tensorflow as tf
+
+from arconvl_tf.layers import ClassRegions
+from arconvl_tf.losses import ARConvLLoss
+from arconvl_tf.metrics import LatestValue
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class PrototypeClassifier(keras.Model):
+    """A backbone followed by class regions: images → features → minus squared distances to the class centres.
+
+    `compile` takes one of this library's objectives and, for an objective that learns radii, a second optimizer;
+    everything else is an ordinary Keras model. Class probabilities are `softmax` of the output, the predicted class
+    is its `argmax`, the nearest centre.
+
+    Args:
+        backbone: any Keras model that maps a batch of images to features of shape (n, d).
+        num_classes: `k`.
+        name: optional.
+
+    Input shape:
+        That of the backbone.
+
+    Output shape:
+        `(n, k)`, float32.
+
+    Attributes:
+        backbone: the model given.
+        class_regions: the `ClassRegions` layer, with `.centers` (k, d) and `.radii` (k,).
+
+    Example:
+        >>> import arconvl_tf as arc
+        >>> backbone = arc.backbones.simple_cnn((8, 8, 1), feature_dim=4)
+        >>> model = arc.PrototypeClassifier(backbone, num_classes=3)
+        >>> model.compile(optimizer=keras.optimizers.SGD(0.1), objective=arc.CPLLoss(), metrics=["accuracy"])
+        >>> history = model.fit(np.zeros((6, 8, 8, 1)), np.array([0, 1, 2, 0, 1, 2]), verbose=0)
+        >>> model.predict(np.zeros((2, 8, 8, 1)), verbose=0).shape
+        (2, 3)
+    """
+
+    def __init__(self, backbone, num_classes, name=None, **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.class_regions = ClassRegions(num_classes, name="class_regions")
+        self._logs = types.SimpleNamespace(terms={}, readouts={})
+        if backbone.built:
+            self(backbone.input)  # creates the centres and radii now, so that optimizers can be built on them
+
+    def call(self, images, training=None):
+        return self.class_regions(self.backbone(images, training=training))
+
+    # ------------------------------------------------------------------------------------------------ compilation
+
+    def compile(self, optimizer="sgd", objective=None, radius_optimizer=None, **kwargs):
+        """Configures the model for training.
+
+        Args:
+            optimizer: updates the backbone and the centres. A `MultiOptimizer` that already holds both optimizers
+                (as a loaded model does) is taken as it is.
+            objective: `ARConvLLoss`, `CPLLoss`, … .
+            radius_optimizer: updates the radii, where the objective learns them; default `SGD(0.001)`.
+            **kwargs: the other arguments of `keras.Model.compile`: `metrics`, `weighted_metrics`, `run_eagerly`,
+                `steps_per_execution`, `jit_compile`, `auto_scale_loss`.
+
+        Raises:
+            ValueError: without an objective, with a Keras `loss`, or with a radius optimizer that nothing uses.
+        """
+        if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
+            raise ValueError(
+                "Expected the training loss as `objective=`, for instance arconvl_tf.CPLLoss(), because it reads "
+                f"centres and radii as well as outputs. Received: loss={kwargs.get('loss')!r}"
+            )
+        if not callable(objective) or not hasattr(objective, "learns_radii"):
+            raise ValueError(
+                "Expected `objective` to be one of this library's losses, for instance arconvl_tf.CPLLoss(). "
+                f"Received: objective={objective!r}"
+            )
+        if radius_optimizer is not None and not objective.learns_radii:
+            raise ValueError(
+                f"Expected no `radius_optimizer`: {type(objective).__name__} does not learn radii. "
+                f"Received: radius_optimizer={radius_optimizer!r}"
+            )
+        self.objective = objective
+        if self.built:
+            self.class_regions.radii.trainable = objective.learns_radii
+        optimizer = keras.optimizers.get(optimizer)
+        if objective.learns_radii:
+            optimizer = _with_radius_optimizer(optimizer, radius_optimizer)
+        super().compile(optimizer=optimizer, **kwargs)
+        # What the user gave, not what Keras resolved it to on this machine (`jit_compile="auto"`).
+        self._compile_arguments = keras.saving.serialize_keras_object({**kwargs, "objective": objective})
+        self._logs = types.SimpleNamespace(terms={}, readouts={})
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    @property
+    def radius_optimizer(self):
+        """The optimizer of the radii, `None` where the objective does not learn them."""
+        multi = _unscaled(self.optimizer)
+        if not isinstance(multi, keras.optimizers.MultiOptimizer):
+            return None
+        return multi._optimizer_map[self.class_regions.radii.path]
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return {}
+        return {**self._compile_arguments, "optimizer": keras.saving.serialize_keras_object(self.optimizer)}
+
+    def compile_from_config(self, config):
+        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+    # --------------------------------------------------------------------------------------------------- training
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The objective on one batch, plus the backbone's own losses (regularisers); logs every term."""
+        labels = tf.reshape(tf.cast(y, tf.int64), [-1])
+        tf.debugging.assert_less(
+            labels, tf.cast(self.num_classes, tf.int64), message=f"Expected labels in 0..{self.num_classes - 1}."
+        )
+        centers, radii = (tf.convert_to_tensor(self.class_regions.centers), tf.convert_to_tensor(self.class_regions.radii))
+        terms = self.objective(labels, -y_pred, centers, radii, sample_weight=sample_weight)
+        for name, value in terms.items():
+            self._log_metric("terms", f"{name}_loss", keras.metrics.Mean).update_state(value, sample_weight=tf.size(labels))
+        for name, value in self._region_readouts(centers, radii).items():
+            self._log_metric("readouts", name, LatestValue).update_state(value)
+        return tf.add_n(list(terms.values()) + [tf.cast(loss, tf.float32) for loss in self.losses])
+
+    def train_step(self, data):
+        """One step: the radii's gradient goes to the radius optimizer, every other one to the main optimizer.
+
+        The objective applies `tf.stop_gradient` to the values that the paper calls non-learnable, so one tape serves
+        all variables; the `MultiOptimizer` then hands each gradient to the optimizer that owns the variable.
+        """
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            logits = self(images, training=True)
+            loss = self.compute_loss(images, labels, logits, sample_weight, training=True)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        self._loss_tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
+        variables = self.trainable_variables
+        self.optimizer.apply(tape.gradient(scaled_loss, variables), variables)
+        return self.compute_metrics(images, labels, logits, sample_weight=sample_weight)
+
+    def test_step(self, data):
+        logs = super().test_step(data)
+        # The regions don't change while a model is evaluated: their read-outs belong to training.
+        return {name: value for name, value in logs.items() if name not in self._logs.readouts}
+
+    def _region_readouts(self, centers, radii):
+        """Named scalars about the regions as they stand, for the training log."""
+        return {}
+
+    def _log_metric(self, group, name, metric_class):
+        trackers = getattr(self._logs, group)
+        if name not in trackers:
+            with tf.init_scope():
+                trackers[name] = metric_class(name=name)
+        return trackers[name]
+
+    @property
+    def metrics(self):
+        return super().metrics + [*self._logs.terms.values(), *self._logs.readouts.values()]
+
+    # ----------------------------------------------------------------------------------------------------- saving
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_classes": self.num_classes,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"], custom_objects=custom_objects)
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class ARConvL(PrototypeClassifier):
+    """Adaptive region-based convolutional learning: a `PrototypeClassifier` that comes with `ARConvLLoss`.
+
+    Training logs hold, beside the total and each term, the regions as they stand: `beta` (Eq. 5), `margin` (σ²,
+    Eq. 7), `benchmark_radius` (Eq. 3), `upper_bound_radius` (Eq. 4), `radius_min` and `radius_max`; radii are lengths
+    in the feature space, σ² is a length squared.
+
+    Args:
+        backbone: any Keras model that maps a batch of images to features of shape (n, d).
+        class_counts: training samples of each class, shape (k,).
+        name: optional.
+        **loss_options: options of `ARConvLLoss`: `gamma`, `beta`, `margin`, `center_loss`, `distribution_weights`.
+
+    Example:
+        >>> import arconvl_tf as arc
+        >>> backbone = arc.backbones.simple_cnn((8, 8, 1), feature_dim=4)
+        >>> model = arc.ARConvL(backbone, class_counts=[100, 10, 50])
+        >>> model.compile(optimizer=keras.optimizers.SGD(0.1), radius_optimizer=keras.optimizers.SGD(1e-3),
+        ...               metrics=["accuracy", arc.GMean()])
+        >>> model.class_regions.radii.shape
+        (3,)
+
+    Reference:
+        Li, Song, Qin, Yao: ARConvL: Adaptive Region-Based Convolutional Learning for Multi-class Imbalance
+        Classification, ECML-PKDD 2023.
+    """
+
+    def __init__(self, backbone, class_counts, name=None, **loss_options):
+        default_objective = ARConvLLoss(class_counts, **loss_options)
+        super().__init__(backbone, default_objective.num_classes, name=name)
+        self.default_objective = default_objective
+
+    def compile(self, optimizer="sgd", radius_optimizer=None, objective=None, **kwargs):
+        """As `PrototypeClassifier.compile`, with the objective of the constructor's options as default."""
+        objective = self.default_objective if objective is None else objective
+        super().compile(optimizer, objective=objective, radius_optimizer=radius_optimizer, **kwargs)
+
+    def _region_readouts(self, centers, radii):
+        if not isinstance(self.objective, ARConvLLoss):
+            return {}
+        geometry = self.objective.geometry(centers, radii)
+        return {
+            "beta": geometry.beta,
+            "margin": geometry.margin,
+            "benchmark_radius": tf.sqrt(geometry.benchmark_sq),
+            "upper_bound_radius": tf.sqrt(geometry.upper_bound_sq),
+            "radius_min": tf.reduce_min(radii),
+            "radius_max": tf.reduce_max(radii),
+        }
+
+    def get_config(self):
+        config = super().get_config()
+        del config["num_classes"]
+        return {**config, **self.default_objective.get_config()}
+
+
+def _with_radius_optimizer(optimizer, radius_optimizer):
+    """One Keras MultiOptimizer of both, so that saving, backup and loss scaling treat the two states alike."""
+    inner = _unscaled(optimizer)
+    if isinstance(inner, keras.optimizers.MultiOptimizer):
+        if radius_optimizer is not None:
+            raise ValueError(
+                "Expected `optimizer` to be a single optimizer when `radius_optimizer` is given. "
+                f"Received: optimizer={optimizer!r}, which already holds several"
+            )
+        return optimizer
+    radius_optimizer = keras.optimizers.get(radius_optimizer) if radius_optimizer else keras.optimizers.SGD(1e-3)
+    multi = keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(inner, {".*" + re.escape("class_regions/radii"): radius_optimizer})
+    )
+    if inner is optimizer:
+        return multi
+    return keras.optimizers.LossScaleOptimizer(
+        multi, initial_scale=optimizer.initial_scale, dynamic_growth_steps=optimizer.dynamic_growth_steps
+    )
+
+
+def _unscaled(optimizer):
+    """The optimizer inside a LossScaleOptimizer, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
