@@ -44,7 +44,6 @@ BACKBONES = ("simple_cnn", "resnet44", "resnet56")
 # method → (module, objective class); an objective whose constructor takes class counts is given them.
 METHODS = {"arconvl": ("losses", "ARConvLLoss"), "cpl": ("baselines", "CPLLoss")}
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
-DEFAULT_IMBALANCE = {"digits": 10.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +70,19 @@ class RunConfig:
     def from_dict(cls, values):
         recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in values["recipe"].items()}
         return cls(**{**values, "recipe": Recipe(**recipe)})
+
+
+def adjusted(recipe, **changes):
+    """A recipe with the given fields changed, `None` meaning unchanged; drops move along with the number of epochs.
+
+    Example:
+        >>> adjusted(RECIPES["mnist"], epochs=10, batch_size=None).learning_rate_drops
+        (5, 8)
+    """
+    changes = {name: value for name, value in changes.items() if value is not None}
+    stretch = changes.get("epochs", recipe.epochs) / recipe.epochs
+    drops = tuple(round(epoch * stretch) for epoch in recipe.learning_rate_drops)
+    return dataclasses.replace(recipe, learning_rate_drops=drops, **changes)
 
 
 def make_objective(method, class_counts, **options):

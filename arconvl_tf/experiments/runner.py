@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from arconvl_tf.callbacks import BestEpoch
 from arconvl_tf.data import load_data
+from arconvl_tf.experiments import figures
 from arconvl_tf.experiments.recipes import RunConfig, make_backbone, make_objective
 from arconvl_tf.metrics import ClassWiseAccuracy, GMean, class_recalls, class_wise_accuracy, g_mean
 from arconvl_tf.models import ARConvL, PrototypeClassifier
@@ -56,6 +57,7 @@ def run(config, directory, data_dir=None, callbacks=()):
         validation_data=splits.validation,
         epochs=config.recipe.epochs,
         verbose=0,
+        shuffle=False,  # the dataset shuffles itself
         callbacks=[best, keras.callbacks.CSVLogger(str(directory / "history.csv")), *callbacks],
     )
     model.save(directory / "best.keras")
@@ -71,6 +73,8 @@ def run(config, directory, data_dir=None, callbacks=()):
         "test": evaluate(model, splits.test),
         "seconds": round(time.time() - started, 1),
     }
+    figures.draw_run(directory, model, splits, metrics)
+    # Written last: a directory without it is an unfinished run.
     _write_json(directory / "metrics.json", metrics)
     return metrics
 

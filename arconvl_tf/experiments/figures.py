@@ -1,0 +1,151 @@
+"""The pictures of a run: recalls, confusion, the regions over the epochs, and the latent space with its regions."""
+
+import pathlib
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+MAX_POINTS_PER_CLASS = 200
+MINORITY_COLOUR, MAJORITY_COLOUR = "#d1495b", "#30638e"
+
+
+def draw_run(directory, model, splits, metrics):
+    """Writes `recalls.png`, `confusion.png`, `latent_space.png` and, for ARConvL, `regions.png` into the run directory.
+
+    Args:
+        directory: of the run; its `history.csv` is read.
+        model: a trained `PrototypeClassifier`.
+        splits: the run's `Splits`.
+        metrics: content of `metrics.json`.
+
+    Returns:
+        List of the paths written.
+    """
+    directory = pathlib.Path(directory)
+    title = f"{metrics['method']} on {metrics['dataset']}, imbalance {metrics['imbalance']:g}, seed {metrics['seed']}"
+    history = pd.read_csv(directory / "history.csv")
+    figures = {
+        "recalls": draw_recalls(metrics["test"]["recall"], splits.class_counts, splits.class_names),
+        "confusion": draw_confusion(metrics["test"]["confusion"], splits.class_names),
+        "latent_space": draw_latent_space(model, splits),
+    }
+    if "beta" in history:
+        figures["regions"] = draw_region_history(history, metrics["best_epoch"])
+    paths = []
+    for name, figure in figures.items():
+        figure.suptitle(title, fontsize=10, color="0.35")
+        paths.append(directory / f"{name}.png")
+        figure.savefig(paths[-1], dpi=130)
+        plt.close(figure)
+    return paths
+
+
+def draw_recalls(recalls, class_counts, class_names):
+    """Test recall of every class, coloured by whether the class has fewer training samples than the average class."""
+    recalls = np.array([np.nan if recall is None else recall for recall in recalls])
+    counts = np.asarray(class_counts)
+    minority = counts < counts.mean()
+    figure, axes = plt.subplots(figsize=(max(6, 0.6 * len(counts)), 3.8), layout="constrained")
+    positions = np.arange(len(counts))
+    for mask, colour, label in (
+        (~minority, MAJORITY_COLOUR, "more training samples than the mean"),
+        (minority, MINORITY_COLOUR, "fewer"),
+    ):
+        if mask.any():
+            axes.bar(positions[mask], recalls[mask], color=colour, label=label)
+    for position, recall in zip(positions, recalls):
+        axes.text(position, np.nan_to_num(recall) + 0.01, f"{recall:.2f}", ha="center", va="bottom", fontsize=8)
+    labels = [f"{name}\n({count})" for name, count in zip(class_names, counts)]
+    axes.set_xticks(positions, labels, fontsize=8, rotation=_rotation(class_names))
+    axes.set(ylim=(0, 1.12), ylabel="test recall", xlabel="class (training samples)")
+    axes.legend(loc="upper center", ncols=2, fontsize=8, frameon=False, bbox_to_anchor=(0.5, 1.14))
+    return figure
+
+
+def draw_confusion(confusion, class_names):
+    """The test confusion matrix: colours are shares of the true class, numbers are samples."""
+    confusion = np.asarray(confusion)
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    size = max(4.5, 0.5 * len(class_names) + 1)
+    figure, axes = plt.subplots(figsize=(size + 0.8, size), layout="constrained")
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(confusion > 0):
+        colour = "white" if shares[row, column] > 0.6 else "black"
+        axes.text(column, row, confusion[row, column], ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(len(class_names)), class_names, fontsize=8, rotation=_rotation(class_names))
+    axes.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
+    return figure
+
+
+def draw_region_history(history, best_epoch):
+    """Radii (left) and β, σ² (right) at the end of every epoch."""
+    figure, (radii, adaptive) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    epochs = history["epoch"]
+    radii.fill_between(
+        epochs, history["radius_min"], history["radius_max"], color="0.8", label="class radii, smallest to largest"
+    )
+    radii.plot(epochs, history["benchmark_radius"], color=MAJORITY_COLOUR, label="benchmark radius (Eq. 3)")
+    radii.plot(epochs, history["upper_bound_radius"], color=MINORITY_COLOUR, label="upper bound (Eq. 4)")
+    radii.set(xlabel="epoch", ylabel="length in the feature space", ylim=(0, None))
+    adaptive.plot(epochs, history["beta"], color=MAJORITY_COLOUR, label="weight β (Eq. 5)")
+    adaptive.plot(epochs, history["margin"], color=MINORITY_COLOUR, label="margin σ² (Eq. 7)")
+    adaptive.set(xlabel="epoch", ylabel="β (a number), σ² (a squared length)", ylim=(0, None))
+    for axes in (radii, adaptive):
+        axes.axvline(best_epoch, color="0.5", linestyle=":", linewidth=1, label="epoch chosen")
+        axes.legend(fontsize=8)
+    return figure
+
+
+def draw_latent_space(model, splits):
+    """Test features, class centres and regions; features longer than two are projected onto a plane.
+
+    The plane is the one that keeps most of the centres' spread. A circle keeps its radius in the projection, its
+    samples may fall outside of it or into it: distances in the plane are at most the true ones.
+    """
+    features, labels = _test_features(model, splits)
+    centers = model.class_regions.centers.numpy()
+    radii = model.class_regions.radii.numpy() if model.objective.learns_radii else np.zeros(len(centers))
+    projected = centers.shape[1] > 2
+    if projected:
+        origin = centers.mean(axis=0)
+        plane = np.linalg.svd(centers - origin, full_matrices=False)[2][:2].T
+        features, centers = (features - origin) @ plane, (centers - origin) @ plane
+
+    figure, axes = plt.subplots(figsize=(7.4, 6), layout="constrained")
+    colours = plt.get_cmap("tab10" if len(centers) <= 10 else "turbo")(np.linspace(0, 1, len(centers)))
+    for label, (center, radius, colour) in enumerate(zip(centers, radii, colours)):
+        own = features[labels == label][:MAX_POINTS_PER_CLASS]
+        name = f"{splits.class_names[label]} ({splits.class_counts[label]})"
+        axes.scatter(*own.T, s=7, color=colour, alpha=0.6, linewidths=0, label=name)
+        axes.add_patch(plt.Circle(center, radius, fill=False, color=colour, linewidth=1.6))
+        axes.plot(*center, marker="x", color="black", markersize=6)
+    axes.set_aspect("equal", adjustable="datalim")
+    if projected:
+        axes.set(xlabel="first direction of the centres' spread", ylabel="second direction")
+        axes.set_title(f"{model.class_regions.centers.shape[1]} features projected onto a plane", fontsize=10)
+    else:
+        axes.set(xlabel="feature 1", ylabel="feature 2")
+    legend = axes.legend(title="class (training samples)", loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    for handle in legend.legend_handles:
+        handle.set_sizes([30])
+        handle.set_alpha(1)
+    return figure
+
+
+def _test_features(model, splits):
+    features, labels = [], []
+    for images, batch_labels in splits.test:
+        features.append(np.asarray(model.backbone.predict_on_batch(images), dtype="float32"))
+        labels.append(batch_labels.numpy())
+    return np.concatenate(features), np.concatenate(labels)
+
+
+def _rotation(names):
+    return 60 if max(len(name) for name in names) > 4 else 0

@@ -1,0 +1,51 @@
+"""Classifies pictures with the model of a finished run."""
+
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from arconvl_tf.data.images import find_images, read_image
+from arconvl_tf.experiments.runner import load_model
+
+BATCH_SIZE = 256
+
+
+def predict_images(directory, paths):
+    """Classifies pictures with the best model of a run.
+
+    Args:
+        directory: of a finished run.
+        paths: picture files, or folders of them.
+
+    Returns:
+        List of dicts, one a picture: `image` (path), `class` (name), `probability` (`softmax(−D)`), `distance` (to the
+        class's centre, a length) and `inside_region` (`None` where the method learns no radii).
+
+    Raises:
+        ValueError: if the run isn't finished or a picture can't be read; nothing is predicted then.
+    """
+    model = load_model(directory)
+    class_names = json.loads((pathlib.Path(directory) / "metrics.json").read_text())["class_names"]
+    image_shape = model.backbone.input_shape[1:]
+    files = find_images(paths)
+    rows = []
+    for start in range(0, len(files), BATCH_SIZE):
+        batch = files[start : start + BATCH_SIZE]
+        logits = model.predict_on_batch(tf.stack([read_image(file, image_shape) for file in batch]))
+        rows += [_describe(model, class_names, file, row) for file, row in zip(batch, logits)]
+    return rows
+
+
+def _describe(model, class_names, file, logits):
+    label = int(np.argmax(logits))
+    distance = float(np.sqrt(-logits[label]))
+    radius = float(model.class_regions.radii.numpy()[label])
+    return {
+        "image": str(file),
+        "class": class_names[label],
+        "probability": round(float(tf.nn.softmax(logits)[label]), 6),
+        "distance": round(distance, 6),
+        "inside_region": distance <= radius if model.objective.learns_radii else None,
+    }

@@ -1,0 +1,61 @@
+"""A live progress bar for `fit`: epochs, G-mean and the regions as they stand."""
+
+import keras
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+
+class RunProgress(keras.callbacks.Callback):
+    """Shows one line while a model trains.
+
+    Args:
+        console: the rich console to draw on.
+    """
+
+    def __init__(self, console):
+        super().__init__()
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[readout]}"),
+            console=console,
+        )
+
+    def on_train_begin(self, logs=None):
+        self._task = self._progress.add_task("train", total=self.params["epochs"], epoch=0, readout="starting")
+        self._progress.start()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._progress.update(self._task, completed=epoch, epoch=epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The logs stay untouched: reading them would make every step wait for its result.
+        share = (batch + 1) / self.params["steps"] if self.params["steps"] else 0.0
+        self._progress.update(self._task, completed=self._epoch + share)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._progress.update(self._task, completed=epoch + 1, readout=readout(logs))
+
+    def on_train_end(self, logs=None):
+        self._progress.stop()
+
+
+def readout(logs):
+    """One short line of what matters in a log.
+
+    Example:
+        >>> readout({"loss": 1.25, "val_g_mean": 0.5})
+        'loss 1.25 · validation G-mean 0.500'
+    """
+    shown = {
+        "loss": "loss {:.3g}",
+        "val_g_mean": "validation G-mean {:.3f}",
+        "beta": "β {:.2f}",
+        "margin": "σ² {:.2f}",
+        "radius_min": "radii {:.2f}",
+        "radius_max": "–{:.2f}",
+    }
+    parts = [text.format(float(logs[name])) for name, text in shown.items() if name in logs]
+    return " · ".join(parts).replace(" · –", "–")

@@ -1,0 +1,49 @@
+"""The published tables, to stand beside a run's own numbers."""
+
+import pathlib
+
+import pandas as pd
+
+_FOLDER = pathlib.Path(__file__).parent / "published"
+_TABLES = {
+    "g_mean": ("table1_gmean.csv", "table2_gmean_ablation.csv"),
+    "class_wise_accuracy": ("supp_table3_classwise_accuracy.csv", "supp_table4_classwise_accuracy_ablation.csv"),
+}
+_DATASETS = {"mnist": "Mnist", "fashion_mnist": "Fashion", "svhn": "SVHN", "cifar10": "Cifar10"}
+_METHODS = {"arconvl": "ARConvL", "cpl": "CPL"}
+
+
+def published(dataset, imbalance, method, measure="g_mean"):
+    """The paper's mean and standard deviation over ten seeds, as fractions.
+
+    Args:
+        dataset: this library's name, for instance `"fashion_mnist"`.
+        imbalance: `q`.
+        method: this library's name, for instance `"arconvl"`.
+        measure: `"g_mean"` (Table 1) or `"class_wise_accuracy"` (supplement, Table 3).
+
+    Returns:
+        (mean, std), or `None` where the paper has no such experiment.
+
+    Example:
+        >>> published("mnist", 100, "arconvl")
+        (0.973, 0.006)
+    """
+    table = pd.read_csv(_FOLDER / _TABLES[measure][0])
+    rows = table[(table.dataset == _paper_name(dataset, imbalance)) & (table.method == _METHODS.get(method))]
+    if rows.empty:
+        return None
+    return round(rows["mean"].item() / 100, 4), round(rows["std"].item() / 100, 4)
+
+
+def published_class_counts():
+    """The supplement's Table 1: `{dataset: (training counts, test counts)}`, lists of integers by class."""
+    table = pd.read_csv(_FOLDER / "supp_table1_class_counts.csv")
+    return {
+        row.dataset: tuple([int(count) for count in cell.split()] for cell in (row.training_counts, row.test_counts))
+        for row in table.itertuples()
+    }
+
+
+def _paper_name(dataset, imbalance):
+    return f"{_DATASETS.get(dataset, dataset)}-{imbalance:g}"
