@@ -28,6 +28,7 @@ class ClassRegions(keras.layers.Layer):
     Attributes:
         centers: weight of shape (k, d), `he_uniform` like a dense kernel of k inputs.
         radii: non-negative weight of shape (k,), 0.1 at the start.
+        learn_radii: whether the radii count among the trainable weights.
 
     Raises:
         ValueError: on fewer than two classes, or an input that is not (n, d).
@@ -48,6 +49,17 @@ class ClassRegions(keras.layers.Layer):
         if num_classes < 2:
             raise ValueError(f"Expected `num_classes` to be at least 2. Received: num_classes={num_classes}")
         self.num_classes = num_classes
+        self._learn_radii = True
+
+    @property
+    def learn_radii(self):
+        return self._learn_radii
+
+    @learn_radii.setter
+    def learn_radii(self, value):
+        self._learn_radii = value
+        if self.built:
+            self.radii.trainable = value
 
     def build(self, input_shape):
         if len(input_shape) != 2 or input_shape[-1] is None:
@@ -63,6 +75,7 @@ class ClassRegions(keras.layers.Layer):
             shape=(self.num_classes,),
             initializer=keras.initializers.Constant(INITIAL_RADIUS),
             constraint=keras.constraints.NonNeg(),
+            trainable=self.learn_radii,
         )
 
     def call(self, features):

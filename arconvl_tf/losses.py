@@ -98,7 +98,6 @@ def margin_cross_entropy(labels, squared_distances, class_priors, margin, sample
     return batch_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), sample_weight)
 
 
-@tf.custom_gradient
 def center_cross_entropy(centers, margin):
     """Keeps the margin between the centres themselves (Eq. 8, second part).
 
@@ -113,6 +112,12 @@ def center_cross_entropy(centers, margin):
     Returns:
         A scalar.
     """
+    centers = tf.convert_to_tensor(centers)
+    return _center_cross_entropy(centers, tf.cast(margin, centers.dtype))
+
+
+@tf.custom_gradient
+def _center_cross_entropy(centers, margin):
     num_classes = centers.shape[0]
     centered = centers - tf.reduce_mean(centers, axis=0)
 

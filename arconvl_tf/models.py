@@ -50,8 +50,9 @@ class PrototypeClassifier(keras.Model):
         self.num_classes = num_classes
         self.class_regions = ClassRegions(num_classes, name="class_regions")
         self._logs = types.SimpleNamespace(terms={}, readouts={})
-        if backbone.built:
-            self(backbone.input)  # creates the centres and radii now, so that optimizers can be built on them
+        inputs = getattr(backbone, "inputs", None)
+        if inputs:  # creates the centres and radii now, so that optimizers can be built on them
+            self(inputs[0] if len(inputs) == 1 else inputs)
 
     def call(self, images, training=None):
         return self.class_regions(self.backbone(images, training=training))
@@ -88,8 +89,7 @@ class PrototypeClassifier(keras.Model):
                 f"Received: radius_optimizer={radius_optimizer!r}"
             )
         self.objective = objective
-        if self.built:
-            self.class_regions.radii.trainable = objective.learns_radii
+        self.class_regions.learn_radii = objective.learns_radii
         optimizer = keras.optimizers.get(optimizer)
         if objective.learns_radii:
             optimizer = _with_radius_optimizer(optimizer, radius_optimizer)

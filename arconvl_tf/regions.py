@@ -29,7 +29,6 @@ class RegionGeometry(NamedTuple):
     margin: tf.Tensor
 
 
-@tf.custom_gradient
 def squared_distances(features, centers):
     """Squared Euclidean distance from every feature vector to every centre.
 
@@ -45,19 +44,7 @@ def squared_distances(features, centers):
         >>> squared_distances(tf.constant([[3.0, 4.0]]), tf.constant([[0.0, 0.0], [3.0, 4.0]])).numpy()
         array([[25.,  0.]], dtype=float32)
     """
-    # Distances don't change when the origin moves; at the mean centre the norms, and with them the rounding, are small.
-    origin = tf.reduce_mean(centers, axis=0)
-    features, centers = features - origin, centers - origin
-    distances = _squared_distances(features, centers)
-
-    def gradient(upstream):
-        upstream = tf.where(distances < MAX_SQUARED_DISTANCE, upstream, 0.0)
-        return (
-            2.0 * (tf.reduce_sum(upstream, axis=1)[:, None] * features - tf.matmul(upstream, centers)),
-            2.0 * (tf.reduce_sum(upstream, axis=0)[:, None] * centers - tf.matmul(upstream, features, transpose_a=True)),
-        )
-
-    return distances, gradient
+    return _differentiable_distances(tf.convert_to_tensor(features), tf.convert_to_tensor(centers))
 
 
 def region_geometry(centers, radii):
@@ -113,7 +100,6 @@ def fold_center_pairs(centers, function, initial):
     Returns:
         The state after the last block. No gradient flows through the fold: callers define their own.
     """
-    centers = centers - tf.reduce_mean(centers, axis=0)
     num_classes = tf.shape(centers)[0]
     block = max(1, BLOCK_ELEMENTS // max(1, centers.shape[0] or 0))
 
@@ -135,10 +121,29 @@ def fold_center_pairs(centers, function, initial):
     )[1:]
 
 
+@tf.custom_gradient
+def _differentiable_distances(features, centers):
+    distances = _squared_distances(features, centers)
+    origin = tf.reduce_mean(centers, axis=0)
+    features, centers = features - origin, centers - origin
+
+    def gradient(upstream):
+        upstream = tf.where(distances < MAX_SQUARED_DISTANCE, upstream, 0.0)
+        return (
+            2.0 * (tf.reduce_sum(upstream, axis=1)[:, None] * features - tf.matmul(upstream, centers)),
+            2.0 * (tf.reduce_sum(upstream, axis=0)[:, None] * centers - tf.matmul(upstream, features, transpose_a=True)),
+        )
+
+    return distances, gradient
+
+
 def _squared_distances(features, centers):
-    """The distances of `squared_distances`, for inputs already moved to a common origin and without a gradient."""
-    norms = tf.reduce_sum(tf.square(features), axis=1)[:, None] + tf.reduce_sum(tf.square(centers), axis=1)
-    distances = norms - 2.0 * tf.matmul(features, centers, transpose_b=True)
+    """The values of `squared_distances`, without its gradient."""
+    # Distances don't change when the origin moves; at the mean centre the norms, and with them the rounding, are small.
+    origin = tf.reduce_mean(centers, axis=0)
+    moved_features, moved_centers = features - origin, centers - origin
+    norms = tf.reduce_sum(tf.square(moved_features), axis=1)[:, None] + tf.reduce_sum(tf.square(moved_centers), axis=1)
+    distances = norms - 2.0 * tf.matmul(moved_features, moved_centers, transpose_b=True)
     # `not >` rather than `<=`: a NaN from ∞ − ∞ is measured again as well.
     cancelled = tf.where(tf.logical_not(distances > CANCELLATION_SHARE * norms))
     distances = tf.tensor_scatter_nd_update(distances, cancelled, _paired_distances(features, centers, cancelled))

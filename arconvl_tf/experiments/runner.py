@@ -94,12 +94,12 @@ def finished(directory, config):
         if any(directory.iterdir()):
             raise RunDirectoryError(f"Expected an empty or new directory. {directory} holds files that are not a run's")
         return False
-    other = read_config(directory).to_dict()
-    differing = [name for name, value in config.to_dict().items() if other[name] != value]
+    held, wanted = [_flat(run_config.to_dict()) for run_config in (read_config(directory), config)]
+    differing = [name for name in wanted | held if held.get(name) != wanted.get(name)]
     if differing:
         raise RunDirectoryError(
             f"{directory} holds another run, with "
-            + ", ".join(f"{name}={other[name]!r} in place of {getattr(config, name)!r}" for name in differing)
+            + ", ".join(f"{name} {held.get(name)} in place of {wanted.get(name)}" for name in differing)
             + ". Choose another directory with --out, or remove this one"
         )
     return (directory / "metrics.json").exists()
@@ -182,6 +182,13 @@ def versions():
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def _flat(values):
+    """One level of names: what a recipe or the loss options hold stands beside the rest."""
+    nested = {name: value for name, value in values.items() if isinstance(value, dict)}
+    flat = {name: value for name, value in values.items() if name not in nested}
+    return flat | {name: value for inner in nested.values() for name, value in inner.items()}
 
 
 def _piecewise(epochs, values, steps_per_epoch):

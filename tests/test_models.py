@@ -1,0 +1,237 @@
+import pathlib
+import subprocess
+import sys
+import tempfile
+import textwrap
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import arconvl_tf as arc
+
+COUNTS = [40, 10, 30]
+
+
+def toy_data(n=48, seed=0):
+    """Three classes told apart by which rows of a 4×4 picture are bright."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    images = rng.uniform(0, 60, (n, 4, 4, 1))
+    for image, label in zip(images, labels):
+        image[label] += 150
+    return images.astype("float32"), labels
+
+
+def toy_backbone(features=5):
+    return keras.Sequential(
+        [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(features), keras.layers.BatchNormalization()]
+    )
+
+
+def compiled(seed=0, **options):
+    keras.utils.set_random_seed(seed)
+    model = arc.ARConvL(toy_backbone(), COUNTS)
+    arguments = {"optimizer": keras.optimizers.SGD(0.1), "radius_optimizer": keras.optimizers.SGD(0.01)}
+    model.compile(**{**arguments, "metrics": ["accuracy", arc.GMean()], **options})
+    return model
+
+
+class TrainStepTest(tf.test.TestCase):
+    def test_each_optimizer_moves_its_own_variables(self):
+        images, labels = toy_data()
+        for frozen, moving in (("main", "radii"), ("radius", "others")):
+            rates = {"main": 0.1, "radius": 0.01, frozen: 0.0}
+            model = compiled(
+                optimizer=keras.optimizers.SGD(rates["main"]), radius_optimizer=keras.optimizers.SGD(rates["radius"])
+            )
+            radii = model.class_regions.radii
+            others = [v for v in model.trainable_variables if v is not radii]
+            before = [np.array(v) for v in [radii, *others]]
+            model.train_on_batch(images, labels)
+            moved = [bool(np.any(np.array(v) != old)) for v, old in zip([radii, *others], before)]
+            self.assertEqual(moved[0], moving == "radii")
+            # The dense bias is followed by batch normalisation: its gradient is zero but for rounding.
+            self.assertEqual(any(moved[1:]), moving == "others")
+
+    def test_one_step_is_plain_gradient_descent_on_the_objective(self):
+        images, labels = toy_data()
+        model = compiled(run_eagerly=True)
+        regions = model.class_regions
+        with tf.GradientTape() as tape:
+            features = model.backbone(images, training=True)
+            distances = arc.regions.squared_distances(features, tf.convert_to_tensor(regions.centers))
+            terms = arc.ARConvLLoss(COUNTS)(
+                labels, distances, tf.convert_to_tensor(regions.centers), tf.convert_to_tensor(regions.radii)
+            )
+            total = tf.add_n(list(terms.values()))
+        by_centers, by_radii = tape.gradient(total, [regions.centers.value, regions.radii.value])
+        expected = regions.centers.numpy() - 0.1 * by_centers, regions.radii.numpy() - 0.01 * by_radii
+
+        twin = compiled(run_eagerly=True)
+        logs = twin.train_on_batch(images, labels, return_dict=True)
+        self.assertAllClose(twin.class_regions.centers.numpy(), expected[0], rtol=1e-4, atol=1e-6)
+        self.assertAllClose(twin.class_regions.radii.numpy(), expected[1], rtol=1e-5)
+        self.assertAllClose(logs["loss"], total, rtol=1e-5)
+
+    def test_logs_hold_every_term_and_the_regions_as_they_stand(self):
+        images, labels = toy_data()
+        model = compiled()
+        history = model.fit(images, labels, batch_size=20, epochs=2, validation_data=toy_data(30, seed=1), verbose=0).history
+        last = {name: values[-1] for name, values in history.items()}
+        terms = ["region_loss", "distribution_loss", "margin_loss", "center_loss"]
+        self.assertAllClose(last["loss"], sum(last[name] for name in terms), rtol=1e-5)
+        self.assertAllClose(last["val_loss"], sum(last[f"val_{name}"] for name in terms), rtol=1e-5)
+        readouts = ["beta", "margin", "benchmark_radius", "upper_bound_radius", "radius_min", "radius_max"]
+        self.assertContainsSubset(readouts, history)
+        self.assertNotIn("val_beta", history)
+        self.assertAllClose(last["margin"], min(last["benchmark_radius"] ** 2, last["upper_bound_radius"] ** 2 - last["benchmark_radius"] ** 2), rtol=1e-4)
+
+    def test_loss_of_an_epoch_weighs_batches_by_their_size(self):
+        images, labels = toy_data(45)
+        model = compiled(optimizer=keras.optimizers.SGD(0.0), radius_optimizer=keras.optimizers.SGD(0.0))
+        whole = model.evaluate(images, labels, batch_size=45, verbose=0, return_dict=True)
+        parts = model.evaluate(images, labels, batch_size=20, verbose=0, return_dict=True)
+        for name in ("loss", "region_loss", "margin_loss", "center_loss"):
+            self.assertAllClose(whole[name], parts[name], rtol=1e-4)
+
+    def test_learns_and_its_radii_enclose_their_class(self):
+        images, labels = toy_data(300)
+        model = compiled()
+        model.fit(images, labels, batch_size=20, epochs=30, verbose=0)
+        logits = model.predict(images, verbose=0)
+        self.assertGreater(model.evaluate(images, labels, verbose=0, return_dict=True)["g_mean"], 0.95)
+        inside = np.sqrt(-logits[np.arange(300), labels]) <= model.class_regions.radii.numpy()[labels]
+        self.assertGreater(inside.mean(), 0.5)
+
+    def test_regularisers_of_the_backbone_count(self):
+        images, labels = toy_data()
+        regular = keras.Sequential(
+            [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(50.0))]
+        )
+        model = arc.ARConvL(regular, COUNTS)
+        model.compile(keras.optimizers.SGD(0.0))
+        logs = model.evaluate(images, labels, batch_size=48, verbose=0, return_dict=True)
+        terms = sum(value for name, value in logs.items() if name.endswith("_loss"))
+        self.assertAllClose(logs["loss"] - terms, 50.0 * np.sum(np.square(regular.layers[-1].kernel)), rtol=1e-4)
+
+    def test_a_weight_of_zero_removes_a_sample(self):
+        images, labels = toy_data(32)
+        kept = np.arange(32) < 16
+        model = compiled()
+        weighted = model.evaluate(images, labels, sample_weight=2.0 * kept, batch_size=32, verbose=0, return_dict=True)
+        alone = model.evaluate(images[kept], labels[kept], batch_size=16, verbose=0, return_dict=True)
+        self.assertAllClose(weighted["margin_loss"], alone["margin_loss"], rtol=1e-5)
+
+    def test_cpl_leaves_the_radii_alone(self):
+        images, labels = toy_data()
+        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        model.compile(keras.optimizers.SGD(0.1), objective=arc.CPLLoss(), metrics=["accuracy"])
+        model.fit(images, labels, epochs=3, verbose=0)
+        self.assertAllEqual(model.class_regions.radii, np.full(3, np.float32(0.1)))
+        self.assertIsNone(model.radius_optimizer)
+        self.assertNotIn(id(model.class_regions.radii), map(id, model.trainable_variables))
+
+    def test_dropout_steps_per_execution_and_frozen_backbones_work_as_in_keras(self):
+        images, labels = toy_data()
+        model = compiled(steps_per_execution=2)
+        kernel = model.backbone.layers[1].kernel
+        model.backbone.trainable = False
+        model.compile(keras.optimizers.SGD(0.1), steps_per_execution=2)
+        before, centers = kernel.numpy(), model.class_regions.centers.numpy()
+        model.fit(images, labels, batch_size=12, epochs=2, verbose=0)
+        self.assertAllEqual(kernel, before)
+        self.assertNotAllClose(model.class_regions.centers, centers)
+
+    def test_loss_scaling_wraps_both_optimizers(self):
+        images, labels = toy_data()
+        model = compiled(optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=2.0**10))
+        plain = compiled()
+        for each in (model, plain):
+            each.train_on_batch(images, labels)
+        self.assertIsInstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+        for a, b in zip(model.weights, plain.weights):
+            self.assertAllClose(a, b, rtol=1e-4, atol=1e-6)
+
+
+class CompileErrorTest(tf.test.TestCase):
+    def test_says_what_to_do(self):
+        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        for arguments, text in [
+            ({}, "objective"),
+            ({"objective": arc.CPLLoss(), "loss": "mse"}, "objective="),
+            ({"objective": "cpl"}, "CPLLoss"),
+            ({"objective": arc.CPLLoss(), "radius_optimizer": keras.optimizers.SGD()}, "does not learn radii"),
+        ]:
+            with self.assertRaisesRegex(ValueError, text):
+                model.compile("sgd", **arguments)
+
+    def test_labels_out_of_range(self):
+        images, labels = toy_data()
+        with self.assertRaisesRegex(Exception, r"Expected labels in 0\.\.2"):
+            compiled(run_eagerly=True).fit(images, labels + 1, verbose=0)
+
+    def test_features_must_be_vectors(self):
+        backbone = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
+        with self.assertRaisesRegex(ValueError, "feature_dim"):
+            arc.ARConvL(backbone, COUNTS)
+
+
+class SavingTest(tf.test.TestCase):
+    def test_a_new_process_loads_predicts_and_goes_on_training(self):
+        """Stop, load without custom objects in a new process, train on: the same weights as without the stop."""
+        images, labels = toy_data()
+        model = compiled(
+            optimizer=keras.optimizers.SGD(0.1, momentum=0.9), radius_optimizer=keras.optimizers.SGD(0.01, momentum=0.5)
+        )
+        model.fit(images, labels, batch_size=16, epochs=2, shuffle=False, verbose=0)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            model.save(folder / "model.keras")
+            np.savez(folder / "data.npz", images=images, labels=labels)
+            expected_logits = model.predict(images, verbose=0)
+            model.fit(images, labels, batch_size=16, epochs=2, shuffle=False, verbose=0)
+            script = f"""
+                import keras, numpy as np
+                import arconvl_tf
+                data = np.load({str(folder / "data.npz")!r})
+                model = keras.models.load_model({str(folder / "model.keras")!r})
+                logits = model.predict(data["images"], verbose=0)
+                assert type(model).__name__ == "ARConvL" and model.radius_optimizer.momentum == 0.5
+                model.fit(data["images"], data["labels"], batch_size=16, epochs=2, shuffle=False, verbose=0)
+                slots = [np.array(v) for v in model.optimizer.variables]
+                np.savez({str(folder / "result.npz")!r}, *model.get_weights(), *slots, logits=logits)
+            """
+            subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, capture_output=True, timeout=300)
+            result = np.load(folder / "result.npz")
+            self.assertAllEqual(result["logits"], expected_logits)
+            state = [*model.get_weights(), *[np.array(v) for v in model.optimizer.variables]]
+            self.assertLen(result.files, len(state) + 1)
+            for index, expected in enumerate(state):
+                self.assertAllClose(result[f"arr_{index}"], expected, rtol=1e-6, atol=1e-7)
+
+    def test_other_classifiers_come_back_with_their_objective(self):
+        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        model.compile(keras.optimizers.SGD(0.1), objective=arc.ARConvLLoss(COUNTS, beta=0.5), jit_compile=False)
+        images, labels = toy_data()
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(f"{folder}/model.keras")
+            copy = keras.models.load_model(f"{folder}/model.keras")
+        self.assertEqual(copy.objective.get_config(), model.objective.get_config())
+        self.assertAllClose(
+            copy.evaluate(images, labels, verbose=0, return_dict=True), model.evaluate(images, labels, verbose=0, return_dict=True)
+        )
+
+
+class PrecisionTest(tf.test.TestCase):
+    def test_half_precision_backbone_keeps_the_regions_in_float32(self):
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        try:
+            model = compiled()
+        finally:
+            keras.config.set_dtype_policy("float32")
+        images, labels = toy_data()
+        model.fit(images, labels, epochs=1, verbose=0)
+        self.assertEqual(model.backbone.compute_dtype, "bfloat16")
+        self.assertEqual({w.dtype for w in model.class_regions.weights}, {"float32"})
+        self.assertEqual(model.predict(images, verbose=0).dtype, np.float32)
