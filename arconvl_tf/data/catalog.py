@@ -14,7 +14,7 @@ NAMES = ("digits", *TFDS_NAMES)
 
 
 class DataUnavailableError(OSError):
-    """A data set is neither prepared on this machine nor could it be downloaded."""
+    """A data set is not prepared on this machine."""
 
 
 class Arrays(NamedTuple):
@@ -41,7 +41,7 @@ def load_data(
 
     Raises:
         ValueError: on an unknown name or bad options.
-        DataUnavailableError: if the data set is not there and can't be downloaded.
+        DataUnavailableError: if the data set is not prepared; the message says the command that does it.
 
     Example:
         >>> splits = load_data("digits", imbalance=10)
@@ -77,18 +77,15 @@ def _load_digits():
 def _load_tfds(name, data_dir):
     import tensorflow_datasets as tfds
 
-    tfds.disable_progress_bar()
     tfds_name = TFDS_NAMES[name]
-    try:
-        builder = tfds.builder(tfds_name, data_dir=data_dir)
-        builder.download_and_prepare()
-        sides = [tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1)) for split in ("train", "test")]
-    except Exception as error:  # TFDS raises what its downloader, its file system or its network happens to raise
+    builder = tfds.builder(tfds_name, data_dir=data_dir)
+    if not builder.is_prepared():
+        # Not downloaded unasked: without a network TFDS tries for minutes and leaves half-filled folders behind.
         raise DataUnavailableError(
-            f"{name} is not prepared in {data_dir or 'the TensorFlow Datasets folder'} and could not be downloaded "
-            f"({type(error).__name__}). Where there is a network, prepare it with: tfds build {tfds_name}"
-            + (f" --data_dir {data_dir}" if data_dir else "")
-        ) from error
+            f"{name} is not prepared in {data_dir or 'the TensorFlow Datasets folder'}. Where there is a network, "
+            f"prepare it once with: tfds build {tfds_name}" + (f" --data_dir {data_dir}" if data_dir else "")
+        )
+    sides = [tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1)) for split in ("train", "test")]
     class_names = builder.info.features["label"].names
     (train, test) = [(side["image"], side["label"]) for side in sides]
     if name == "svhn":

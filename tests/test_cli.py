@@ -1,0 +1,97 @@
+import csv
+import io
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+from sklearn.datasets import load_digits
+
+ARCONVL = [sys.executable, "-c", "import sys; sys.argv[0] = 'arconvl'; from arconvl_tf.cli import main; main()"]
+
+
+def arconvl(*arguments):
+    return subprocess.run([*ARCONVL, *map(str, arguments)], capture_output=True, text=True, timeout=600)
+
+
+def write_png(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_png(pixels).numpy())
+
+
+class CommandLineTest(tf.test.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.folder = pathlib.Path(tempfile.mkdtemp())
+        cls.run_directory = cls.folder / "a run"
+        cls.trained = arconvl("train", "--epochs", 12, "--out", cls.run_directory)
+
+    def assertOneLine(self, result, *texts):
+        self.assertNotEqual(result.returncode, 0)
+        self.assertLen(result.stderr.strip().splitlines(), 1, result.stderr)
+        self.assertNotIn("Traceback", result.stderr)
+        for text in texts:
+            self.assertIn(text, result.stderr)
+
+    def test_train_then_evaluate(self):
+        self.assertEqual(self.trained.returncode, 0, self.trained.stderr)
+        self.assertEqual(self.trained.stderr, "")
+        metrics = json.loads((self.run_directory / "metrics.json").read_text())
+        g_mean = f"G-mean {metrics['test']['g_mean']:.3f}"
+        self.assertIn(g_mean, self.trained.stdout)
+        evaluated = arconvl("evaluate", self.run_directory)
+        self.assertIn(g_mean, evaluated.stdout)
+
+    def test_predict_classifies_pictures(self):
+        digits = load_digits()
+        for number in range(20):
+            pixels = np.round(digits.images[number][..., None] * 255 / 16).astype("uint8")
+            # A model of grey pictures takes colour as well, in any size.
+            pixels = np.repeat(np.repeat(np.repeat(pixels, 2, 0), 2, 1), 3, 2) if number % 2 else pixels
+            write_png(self.folder / "pictures" / f"{number:02}.png", pixels)
+        as_csv = arconvl("predict", self.run_directory, self.folder / "pictures")
+        as_json = arconvl("predict", self.run_directory, self.folder / "pictures", "--format", "json")
+        rows, same_rows = list(csv.DictReader(io.StringIO(as_csv.stdout))), json.loads(as_json.stdout)
+        self.assertEqual([row["image"] for row in rows], [row["image"] for row in same_rows])
+        right = np.mean([int(row["class"]) == digits.target[number] for number, row in enumerate(same_rows)])
+        self.assertGreaterEqual(right, 0.7)
+        for row in same_rows:
+            self.assertBetween(row["probability"], 0.1, 1.0)
+            self.assertGreaterEqual(row["distance"], 0.0)
+            self.assertIsInstance(row["inside_region"], bool)
+
+    def test_bad_input_is_one_line_and_writes_nothing(self):
+        out = self.folder / "nothing"
+        for arguments, texts in [
+            (["--dataset", "minst"], ["minst", "fashion_mnist"]),
+            (["--method", "svm"], ["svm", "arconvl"]),
+            (["--imbalence", "3"], ["--imbalence"]),
+            (["--imbalance", "0.5"], ["≥ 1"]),
+            (["--imbalance", "5000"], ["none of class 0"]),
+            (["--beta", "big"], ["adaptive", "big"]),
+            (["--epochs", "0"], ["epochs"]),
+            (["--method", "cpl", "--beta", "1"], ["beta"]),
+            (["--dataset", "mnist", "--data-dir", self.folder / "empty"], ["tfds build mnist"]),
+        ]:
+            self.assertOneLine(arconvl("train", *arguments, "--out", out), *texts)
+            self.assertFalse(out.exists(), arguments)
+
+    def test_another_run_is_not_overwritten(self):
+        self.assertOneLine(arconvl("train", "--seed", 7, "--out", self.run_directory), "seed 0 in place of 7")
+
+    def test_bad_pictures_and_directories(self):
+        (self.folder / "broken.png").write_bytes(b"not a picture")
+        (self.folder / "empty folder").mkdir(exist_ok=True)
+        for arguments, texts in [
+            ([self.run_directory, self.folder / "broken.png"], ["broken.png", "decoded"]),
+            ([self.run_directory, self.folder / "empty folder"], ["empty folder", "without any"]),
+            ([self.run_directory, self.folder / "absent.png"], ["absent.png", "does not exist"]),
+            ([self.folder / "no run", self.folder / "broken.png"], ["no run"]),
+            ([self.run_directory], ["IMAGES"]),
+        ]:
+            self.assertOneLine(arconvl("predict", *arguments), *texts)
+        self.assertOneLine(arconvl("evaluate", self.folder / "no run"), "no run")

@@ -1,0 +1,58 @@
+import numpy as np
+import tensorflow as tf
+
+from arconvl_tf.data import imbalance
+from arconvl_tf.experiments.tables import published_class_counts
+
+NAMES = ("Mnist", "Fashion", "SVHN", "Cifar10")
+
+
+class PublishedCountsTest(tf.test.TestCase):
+    def test_all_twenty_data_sets_of_the_supplement(self):
+        """From the counts at imbalance 1 follow those at 10, 20, 50 and 100."""
+        published = published_class_counts()
+        for name in NAMES:
+            balanced = published[f"{name}-1"][0]
+            for q in (1, 10, 20, 50, 100):
+                self.assertAllEqual(imbalance.imbalanced_counts(balanced, q), published[f"{name}-{q}"][0], f"{name}-{q}")
+
+
+class SubsampleTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.labels = np.random.default_rng(0).integers(0, 4, 1000)
+        self.counts = np.bincount(self.labels)
+
+    def test_exact_counts_without_replacement(self):
+        target = imbalance.imbalanced_counts(self.counts, 10)
+        chosen = imbalance.subsample(self.labels, target, seed=3)
+        self.assertAllEqual(np.bincount(self.labels[chosen]), target)
+        self.assertLen(np.unique(chosen), len(chosen))
+
+    def test_depends_on_the_seed_alone(self):
+        target = imbalance.imbalanced_counts(self.counts, 10)
+        first, again, other = [imbalance.subsample(self.labels, target, seed) for seed in (3, 3, 4)]
+        self.assertAllEqual(first, again)
+        self.assertNotEqual(set(first), set(other))
+
+    def test_larger_imbalance_keeps_a_part_of_what_a_smaller_one_keeps(self):
+        draws = [
+            set(imbalance.subsample(self.labels, imbalance.imbalanced_counts(self.counts, q), seed=0)) for q in (1, 10, 20, 50)
+        ]
+        for larger, smaller in zip(draws, draws[1:]):
+            self.assertTrue(smaller < larger)
+
+
+class MinorityTest(tf.test.TestCase):
+    def test_choices(self):
+        self.assertAllEqual(imbalance.minority_classes(5, "even"), [0, 2, 4])
+        self.assertAllEqual(imbalance.minority_classes(5, "odd"), [1, 3])
+        self.assertAllEqual(imbalance.minority_classes(5, [3, 1, 3]), [1, 3])
+
+    def test_refuses_what_makes_no_sense(self):
+        for arguments, text in [((5, "first"), "even"), ((5, [5]), r"0\.\.4"), ((2, [0, 1]), "at least one")]:
+            with self.assertRaisesRegex(ValueError, text):
+                imbalance.minority_classes(*arguments)
+        for q, text in [(0.5, "≥ 1"), (float("nan"), "≥ 1"), (51, "none of class 0")]:
+            with self.assertRaisesRegex(ValueError, text):
+                imbalance.imbalanced_counts([50, 100], q)

@@ -1,0 +1,133 @@
+import numpy as np
+import tensorflow as tf
+
+from arconvl_tf.data import augmentation, pipeline
+
+
+def numbered_images(n=120, k=3):
+    """Pictures that carry their own number, so that every sample can be told from every other."""
+    images = np.zeros((n, 4, 4, 1), "uint8")
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = np.arange(n) % 256, np.arange(n) // 256
+    return images, np.arange(n) % k
+
+
+def make(seed=0, **options):
+    train, test = numbered_images(300), numbered_images(60)
+    return pipeline.make_splits(train, (test[0] + 100, test[1]), seed=seed, batch_size=16, **options)
+
+
+def one_pass(dataset):
+    batches = [(images.numpy(), labels.numpy()) for images, labels in dataset]
+    images, labels = (np.concatenate(parts) for parts in zip(*batches))
+    return (images[:, 0, 0, 0] + 256 * images[:, 0, 1, 0]).astype(int), labels
+
+
+class SplitsTest(tf.test.TestCase):
+    def test_stratified_tenth_shares_no_sample_with_training(self):
+        splits = make(imbalance=5)
+        train, train_labels = one_pass(splits.train)
+        validation, validation_labels = one_pass(splits.validation)
+        self.assertEmpty(set(train) & set(validation))
+        self.assertAllEqual(splits.class_counts, [20, 100, 20])
+        self.assertAllEqual(np.bincount(validation_labels), [2, 10, 2])
+        self.assertAllEqual(np.bincount(train_labels), [18, 90, 18])
+        for name, labels in (("train", train_labels), ("validation", validation_labels)):
+            self.assertAllEqual(splits.split_counts[name], np.bincount(labels))
+
+    def test_pictures_keep_their_labels(self):
+        numbers, labels = one_pass(make().train)
+        self.assertAllEqual(labels, numbers % 3)
+
+    def test_same_seed_same_order_and_every_pass_another_one(self):
+        first, again, other = make(seed=1), make(seed=1), make(seed=2)
+        passes = [[one_pass(splits.train)[0] for _ in range(2)] for splits in (first, again, other)]
+        self.assertAllEqual(passes[0], passes[1])
+        self.assertNotAllEqual(passes[0][0], passes[0][1])
+        self.assertCountEqual(passes[0][0], passes[0][1])
+        self.assertNotAllEqual(passes[0][0], passes[2][0])
+
+    def test_an_epoch_can_be_drawn_again(self):
+        splits = make(augmentation="paper")
+        third = [[images.numpy() for images, _ in splits.train] for _ in range(3)][-1]
+        splits.epoch.assign(1)
+        again = [images.numpy() for images, _ in splits.train]
+        for before, after in zip(third, again):
+            self.assertAllEqual(before, after)
+
+    def test_length_is_known_and_the_last_batch_is_kept(self):
+        splits = make()
+        self.assertLen(splits.train, 17)
+        self.assertLen(one_pass(splits.train)[0], 270)
+
+    def test_a_class_of_one_sample_stays_in_training(self):
+        images, labels = numbered_images(101)
+        labels = np.where(np.arange(101) == 100, 2, np.arange(101) % 2)
+        splits = pipeline.make_splits((images, labels), (images, labels))
+        self.assertAllEqual(splits.split_counts["train"], [45, 45, 1])
+
+    def test_bad_input_is_named(self):
+        images, labels = numbered_images()
+        broken = images.astype("float32")
+        broken[7, 0, 0, 0] = np.nan
+        good = (images, labels)
+        for train, options, text in [
+            ((broken, labels), {}, "NaN or infinite pixels in 1 of them, the first at index 7"),
+            ((images, labels - 1), {}, r"labels from -1 to 1"),
+            ((images, labels), {"class_names": ["a", "b"]}, r"labels in 0\.\.1"),
+            ((images, 2 * labels), {}, "class 1 has none"),
+            ((images[:5], labels), {}, "shapes"),
+            ((images, labels.astype("float32")), {}, "integer"),
+            ((images[:, :2], labels), {}, "one shape"),
+            (good, {"imbalance": 0.5}, "≥ 1"),
+            (good, {"imbalance": 1000}, "at least one sample"),
+            (good, {"augmentation": "strong"}, "none, paper"),
+            (good, {"batch_size": 0}, "batch_size=0"),
+        ]:
+            with self.assertRaisesRegex(ValueError, text):
+                pipeline.make_splits(train, good, **options)
+
+
+class AugmentationTest(tf.test.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.images = tf.constant(np.random.default_rng(0).integers(0, 256, (4000, 16, 16, 3)), tf.uint8)
+
+    def test_a_seed_gives_one_batch(self):
+        first, again = [augmentation.paper_augmentation(self.images[:50], [1, 2]) for _ in range(2)]
+        other = augmentation.paper_augmentation(self.images[:50], [1, 3])
+        self.assertAllEqual(first, again)
+        self.assertNotAllEqual(first, other)
+
+    def test_shifts_are_uniform_in_size_with_a_random_sign(self):
+        columns = tf.tile(tf.cast(tf.range(16), tf.uint8)[None, None, :, None], [4000, 16, 1, 1])
+        shifted = augmentation._random_shift(columns, [0, 1]).numpy()[:, 8, :, 0].astype(int)
+        sizes = shifted[:, 8] - 8
+        shares = np.array([np.mean(np.abs(sizes) == size) for size in range(4)])
+        self.assertAllClose(shares, [0.25] * 4, atol=0.03)
+        self.assertAllClose(np.mean(sizes > 0), 0.375, atol=0.03)
+        # Nearest fill: beyond the edge the last column repeats.
+        self.assertAllEqual(shifted, np.clip(np.arange(16)[None] + sizes[:, None], 0, 15))
+
+    def test_half_of_the_images_are_mirrored(self):
+        flipped = augmentation._random_flip(self.images, [0, 1]).numpy()
+        images = self.images.numpy()
+        mirrored = np.array([np.array_equal(a, b[:, ::-1]) for a, b in zip(flipped, images)])
+        same = np.array([np.array_equal(a, b) for a, b in zip(flipped, images)])
+        self.assertTrue(np.all(mirrored | same))
+        self.assertAllClose(mirrored.mean(), 0.5, atol=0.03)
+
+    def test_erasing_replaces_one_rectangle_by_uniform_noise(self):
+        grey = tf.fill([2000, 32, 32, 3], tf.constant(77, tf.uint8))
+        erased = augmentation._random_erasing(grey, [0, 1], [2, 3]).numpy()
+        changed = np.any(erased != 77, axis=-1)
+        rows, columns = changed.any(axis=2).sum(axis=1), changed.any(axis=1).sum(axis=1)
+        area = rows * columns / 32**2
+        self.assertAllClose(changed.mean(axis=(1, 2)), area, atol=0.002)  # a full rectangle
+        self.assertAllInRange(area, 0.01, 0.4)
+        # Small rectangles fit at once, large ones are drawn again: fewer of them than uniform areas would give.
+        self.assertBetween(area.mean(), 0.08, 0.2)
+        aspect = rows / np.maximum(columns, 1)
+        self.assertAllInRange(np.quantile(aspect, [0.05, 0.95]), 0.25, 4.0)
+        noise = erased[changed]
+        self.assertAllClose(noise.mean(), 127.5, atol=1.0)
+        self.assertAllClose(noise.std(), 256 / np.sqrt(12), atol=1.0)
