@@ -159,13 +159,16 @@ def _print_metrics(about, result):
 
 @contextlib.contextmanager
 def _quiet_import():
-    """Keeps the start-up chatter of native libraries, which no log level reaches, off the terminal."""
+    """Keeps the start-up chatter of native libraries, which no log level reaches, and TFDS' advice off the terminal."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:
         yield
+        from absl import logging
+
+        logging.set_verbosity(logging.ERROR)
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)

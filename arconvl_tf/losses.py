@@ -194,7 +194,7 @@ class ARConvLLoss:
         ['center', 'distribution', 'margin', 'region']
 
     Reference:
-        Li, Song, Qin, Yao: ARConvL: Adaptive Region-Based Convolutional Learning for Multi-class Imbalance
+        Li et al.: ARConvL: Adaptive Region-Based Convolutional Learning for Multi-class Imbalance
         Classification, ECML-PKDD 2023, Eqs. 2-8.
     """
 

@@ -208,7 +208,7 @@ class ARConvL(PrototypeClassifier):
         (3,)
 
     Reference:
-        Li, Song, Qin, Yao: ARConvL: Adaptive Region-Based Convolutional Learning for Multi-class Imbalance
+        Li et al.: ARConvL: Adaptive Region-Based Convolutional Learning for Multi-class Imbalance
         Classification, ECML-PKDD 2023.
     """
 
