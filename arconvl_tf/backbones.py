@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from arconvl_tf.layers import BatchNormalization
+
 
 def simple_cnn(image_shape, feature_dim=64):
     """The network of the paper's MNIST and Fashion-MNIST experiments.
@@ -75,4 +77,4 @@ def _residual_block(x, filters, downsample):
 
 def _convolution(x, filters, kernel_size, strides=1):
     x = layers.Conv2D(filters, kernel_size, strides, padding="same", kernel_initializer="he_normal")(x)
-    return layers.BatchNormalization()(x)
+    return BatchNormalization()(x)

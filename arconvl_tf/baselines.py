@@ -1,14 +1,113 @@
-"""Competing objectives on the same prototype network, with logits `z = −D`."""
+"""Competing objectives on the same prototype network: one small function a loss, and a thin object over it.
+
+Logits are `z = −D`, minus the squared distances to the class centres; `p = softmax(z)`. Every object is called as
+`loss(labels, squared_distances, centers, radii, sample_weight=None)` and returns a dict of scalar terms.
+"""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.losses import batch_mean
+from arconvl_tf.losses import Objective, batch_mean, own_class, validate_class_counts
+from arconvl_tf.regions import squared_distances as pairwise_squared_distances
+
+
+def cross_entropy(labels, logits):
+    """`−log softmax(z)_y` of every sample.
+
+    Args:
+        labels: integers in 0..k−1, shape (n,).
+        logits: shape (n, k).
+
+    Returns:
+        Tensor of shape (n,).
+    """
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def focal_cross_entropy(labels, logits, focusing):
+    """`(1 − p_y)^γ · −log p_y` of every sample, shape (n,): well-classified samples count less.
+
+    Args:
+        labels: integers, shape (n,).
+        logits: shape (n, k).
+        focusing: `γ` ≥ 0; 0 is the plain cross-entropy.
+    """
+    values = cross_entropy(labels, logits)
+    # 1 − p_y = 1 − e^(−value). At p_y = 1 the power has no slope for γ < 1, and the product is 0 all the same.
+    doubt = tf.maximum(-tf.math.expm1(-values), np.finfo(values.dtype.as_numpy_dtype).tiny)
+    return tf.pow(doubt, focusing) * values
+
+
+def effective_number_weights(class_counts, effective_number_beta):
+    """Class-balanced weights `(1 − β) / (1 − β^{N_j})`, scaled to sum to the number of classes; shape (k,), numpy.
+
+    Args:
+        class_counts: `N`, shape (k,).
+        effective_number_beta: `β` in [0, 1); 0 gives equal weights.
+
+    Example:
+        >>> effective_number_weights([10, 10, 10], 0.9999).round(6).tolist()
+        [1.0, 1.0, 1.0]
+    """
+    counts = np.asarray(class_counts, dtype="float64")
+    # expm1 keeps the digits that 1 − β^N loses for small counts.
+    with np.errstate(divide="ignore"):
+        weights = (1 - effective_number_beta) / -np.expm1(counts * np.log(effective_number_beta))
+    return weights * len(counts) / weights.sum()
+
+
+def affinity(labels, squared_distances, affinity_margin, bandwidth):
+    """Max-margin loss over Gaussian affinities `s_j = exp(−D_j / σ)`: `Σ_{j≠y} max(0, λ + s_j − s_y)`; shape (n,).
+
+    Args:
+        labels: integers, shape (n,).
+        squared_distances: `D`, shape (n, k).
+        affinity_margin: `λ`.
+        bandwidth: `σ` (not Eq. 7's σ²).
+    """
+    similarities = tf.exp(-squared_distances / bandwidth)
+    violations = tf.nn.relu(affinity_margin + similarities - own_class(labels, similarities)[:, None])
+    others = 1.0 - tf.one_hot(labels, tf.shape(similarities)[1], dtype=similarities.dtype)
+    return tf.reduce_sum(violations * others, axis=1)
+
+
+def center_diversity(centers):
+    """Variance of the squared distances between pairs of centres around their mean; a scalar, 0 when all are equal.
+
+    Args:
+        centers: shape (k, d).
+    """
+    num_classes = tf.shape(centers)[0]
+    pairs = tf.where(tf.range(num_classes)[:, None] < tf.range(num_classes))
+    distances = tf.gather_nd(pairwise_squared_distances(centers, centers), pairs)
+    return tf.math.reduce_variance(distances)
+
+
+def adjusted_logits(logits, class_counts, temperature=1.0):
+    """Post-hoc logit adjustment: `z − τ log η`, for a model that was trained without any correction.
+
+    Args:
+        logits: shape (n, k), of a trained model.
+        class_counts: training samples of each class, shape (k,).
+        temperature: `τ`; 0 changes nothing.
+
+    Returns:
+        Tensor of shape (n, k); its `argmax` is the prediction.
+
+    Example:
+        >>> adjusted_logits(tf.constant([[1.0, 0.5]]), [90, 10]).numpy().argmax()
+        1
+
+    Reference:
+        Menon et al.: Long-Tail Learning via Logit Adjustment, ICLR 2021, section 4.1.
+    """
+    return logits - temperature * tf.constant(_log_priors(class_counts), logits.dtype)
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
-class CPLLoss:
-    """Convolutional prototype learning: plain cross-entropy over the distances, `−1/n Σ_i log softmax(−D_i)_{y_i}`.
+class CPLLoss(Objective):
+    """Convolutional prototype learning: the plain cross-entropy `−1/n Σ_i log p_{i,y_i}`.
 
     Example:
         >>> terms = CPLLoss()(tf.constant([0]), tf.constant([[0.0, 0.0]]))
@@ -19,16 +118,160 @@ class CPLLoss:
         Yang et al.: Robust Classification with Convolutional Prototype Learning, CVPR 2018.
     """
 
-    learns_radii = False
+    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+        return {"cross_entropy": batch_mean(cross_entropy(labels, -squared_distances), sample_weight)}
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class GCPLLoss(CPLLoss):
+    """Generalised CPL: CPL plus the prototype loss `λ/n Σ_i D_{i,y_i}`, which draws samples to their centre.
+
+    Args:
+        pull_weight: `λ`; 0.1 in ARConvL's supplement. Some programs put a factor ½ before `D`: that is `λ / 2`.
+
+    Example:
+        >>> terms = GCPLLoss()(tf.constant([0]), tf.constant([[2.0, 9.0]]))
+        >>> round(float(terms["pull"]), 4)
+        0.2
+
+    Reference:
+        Yang et al., CVPR 2018, Eq. 10.
+    """
+
+    def __init__(self, pull_weight=0.1):
+        self.pull_weight = _at_least_zero("pull_weight", pull_weight)
 
     def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
-        """Returns `{"cross_entropy": scalar}`; see `ARConvLLoss.__call__` for the arguments."""
-        values = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, -squared_distances)
-        return {"cross_entropy": batch_mean(values, sample_weight)}
+        terms = super().__call__(labels, squared_distances, sample_weight=sample_weight)
+        pull = self.pull_weight * batch_mean(own_class(labels, squared_distances), sample_weight)
+        return {**terms, "pull": pull}
 
-    def get_config(self):
-        return {}
 
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
+@keras.saving.register_keras_serializable("arconvl_tf")
+class FocalLoss(Objective):
+    """Focal loss in its softmax form, `1/n Σ_i (1 − p_{i,y_i})^γ · −log p_{i,y_i}`.
+
+    The original is a sum of binary (sigmoid) losses; over distances to centres the classes are exclusive, and the
+    softmax form keeps γ = 0 equal to CPL.
+
+    Args:
+        focusing: `γ`; 2 in ARConvL's supplement, which calls it α.
+
+    Reference:
+        Lin et al.: Focal Loss for Dense Object Detection, ICCV 2017.
+    """
+
+    def __init__(self, focusing=2.0):
+        self.focusing = _at_least_zero("focusing", focusing)
+
+    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+        values = focal_cross_entropy(labels, -squared_distances, self.focusing)
+        return {"focal": batch_mean(values, sample_weight)}
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class ClassBalancedLoss(Objective):
+    """Cross-entropy weighted by the inverse effective number of samples, `1/n Σ_i w_{y_i} · −log p_{i,y_i}`.
+
+    The mean is over samples, not over weights, as in the reference's program.
+
+    Args:
+        class_counts: training samples of each class, shape (k,).
+        effective_number_beta: `β` of the weights `w`, see `effective_number_weights`; 0.9999 in ARConvL's supplement
+            (0.999 on iNaturalist).
+
+    Reference:
+        Cui et al.: Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019.
+    """
+
+    focusing = 0.0
+
+    def __init__(self, class_counts, effective_number_beta=0.9999):
+        if not 0 <= effective_number_beta < 1:
+            raise ValueError(
+                "Expected `effective_number_beta` in [0, 1). "
+                f"Received: effective_number_beta={effective_number_beta}"
+            )
+        self.class_counts = validate_class_counts(class_counts).tolist()
+        self.effective_number_beta = effective_number_beta
+        self._weights = effective_number_weights(class_counts, effective_number_beta)
+
+    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+        weights = tf.gather(tf.constant(self._weights, squared_distances.dtype), labels)
+        values = weights * focal_cross_entropy(labels, -squared_distances, self.focusing)
+        return {"class_balanced": batch_mean(values, sample_weight)}
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class ClassBalancedFocalLoss(ClassBalancedLoss):
+    """The focal loss under class-balanced weights, `1/n Σ_i w_{y_i} (1 − p_{i,y_i})^γ · −log p_{i,y_i}`.
+
+    Args:
+        class_counts, effective_number_beta: see `ClassBalancedLoss`.
+        focusing: `γ` of `FocalLoss`; 2 in ARConvL's supplement (0.5 on iNaturalist).
+
+    Reference:
+        Cui et al., CVPR 2019.
+    """
+
+    def __init__(self, class_counts, effective_number_beta=0.9999, focusing=2.0):
+        super().__init__(class_counts, effective_number_beta)
+        self.focusing = _at_least_zero("focusing", focusing)
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class AffinityLoss(Objective):
+    """Gaussian affinity: a max-margin loss over `exp(−D/σ)`, and equally spread centres.
+
+    Args:
+        affinity_margin: `λ`; in ARConvL's supplement 0.75 for MNIST and Fashion-MNIST, 0.43 for the other data sets.
+        bandwidth: `σ`; 10 in ARConvL's supplement.
+
+    Reference:
+        Hayat et al.: Gaussian Affinity for Max-Margin Class Imbalanced Learning, ICCV 2019.
+    """
+
+    def __init__(self, affinity_margin=0.75, bandwidth=10.0):
+        if not bandwidth > 0:
+            raise ValueError(f"Expected `bandwidth` to be a number > 0. Received: bandwidth={bandwidth}")
+        self.affinity_margin = _at_least_zero("affinity_margin", affinity_margin)
+        self.bandwidth = bandwidth
+
+    def __call__(self, labels, squared_distances, centers, radii=None, sample_weight=None):
+        values = affinity(labels, squared_distances, self.affinity_margin, self.bandwidth)
+        return {"affinity": batch_mean(values, sample_weight), "diversity": center_diversity(centers)}
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class LogitAdjustmentLoss(Objective):
+    """Cross-entropy of the logits raised by the class priors, `−1/n Σ_i log softmax(z_i + τ log η)_{y_i}`.
+
+    Predictions use the logits as they are. With τ = 1 this is the Balanced Softmax.
+
+    Args:
+        class_counts: training samples of each class, shape (k,).
+        temperature: `τ`; 1 in ARConvL's supplement.
+
+    Reference:
+        Menon et al.: Long-Tail Learning via Logit Adjustment, ICLR 2021, Eq. 10; Ren et al.: Balanced Meta-Softmax for
+        Long-Tailed Visual Recognition, NeurIPS 2020.
+    """
+
+    def __init__(self, class_counts, temperature=1.0):
+        self.class_counts = validate_class_counts(class_counts).tolist()
+        self.temperature = _at_least_zero("temperature", temperature)
+
+    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+        raised = adjusted_logits(-squared_distances, self.class_counts, -self.temperature)
+        return {"cross_entropy": batch_mean(cross_entropy(labels, raised), sample_weight)}
+
+
+def _log_priors(class_counts):
+    counts = np.asarray(class_counts, dtype="float64")
+    return np.log(counts / counts.sum())
+
+
+def _at_least_zero(name, value):
+    if not value >= 0:
+        raise ValueError(f"Expected `{name}` to be a number ≥ 0. Received: {name}={value}")
+    return value

@@ -143,6 +143,34 @@ def predict(directory, images, output_format):
         writer.writerows(rows)
 
 
+BENCHMARK_SECTIONS = (
+    "training_step", "input_pipeline", "evaluation", "region_head", "start_up", "parallel_runs",
+)  # fmt: skip
+
+
+@cli.command()
+@click.option("--section", "sections", type=click.Choice(BENCHMARK_SECTIONS), multiple=True, help="Default: all.")
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds of taking turns.")
+@click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True, help="Training steps of one turn.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Also write the measurements as JSON.")
+def benchmark(sections, repeats, steps, out):
+    """Measures this machine: training steps, data, evaluation, the region head, start-up, parallel runs."""
+    with _quiet_import():
+        from arconvl_tf import benchmark as benchmarks
+
+    results = benchmarks.run(sections or None, repeats, steps)
+    CONSOLE.print(results["machine"])
+    for section in sections or BENCHMARK_SECTIONS:
+        measured = results[section]
+        names = list(dict.fromkeys(name for values in measured.values() for name in values))
+        table = Table(section.replace("_", " "), *names)
+        for variant, values in measured.items():
+            table.add_row(variant, *[f"{values[name]:.4g}" if name in values else "" for name in names])
+        CONSOLE.print(table)
+    if out:
+        benchmarks.write(results, out)
+
+
 def _print_metrics(about, result):
     """Class recalls and their means, with the published mean where the paper has one."""
     from arconvl_tf.experiments.tables import published

@@ -1,6 +1,7 @@
-"""`ClassRegions`: the layer that holds every class's centre and radius."""
+"""`ClassRegions`, the layer that holds every class's centre and radius, and a faster `BatchNormalization`."""
 
 import keras
+import tensorflow as tf
 
 from arconvl_tf import regions
 
@@ -34,6 +35,7 @@ class ClassRegions(keras.layers.Layer):
         ValueError: on fewer than two classes, or an input that is not (n, d).
 
     Example:
+        >>> import numpy as np
         >>> layer = ClassRegions(num_classes=3)
         >>> layer(np.zeros((2, 64))).shape
         TensorShape([2, 3])
@@ -86,3 +88,48 @@ class ClassRegions(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "num_classes": self.num_classes}
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras' batch normalisation of images, in TensorFlow's one fused operation.
+
+    Keras computes moments and normalises in a dozen passes over memory, which on a processor is half of a residual
+    network's step; the fused operation makes two. Same function, same arguments, weights and moving statistics: files
+    of weights go from one to the other. Masks, synchronised statistics and inputs that are not (batch, height, width,
+    channels) are left to Keras.
+
+    The class bears Keras' name because Keras addresses the weights in a file by it.
+
+    Args:
+        **kwargs: those of `keras.layers.BatchNormalization`.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = BatchNormalization()
+        >>> layer(np.ones((2, 4, 4, 3)), training=True).shape
+        TensorShape([2, 4, 4, 3])
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        axis = self.axis if self.axis >= 0 else self.axis + len(inputs.shape)
+        if len(inputs.shape) != 4 or axis != 3 or mask is not None or self.synchronized:
+            return super().call(inputs, training=training, mask=mask)
+        channels = inputs.shape[-1]
+        training = bool(training) and self.trainable
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.cast(self.gamma, tf.float32) if self.scale else tf.ones([channels]),
+            offset=tf.cast(self.beta, tf.float32) if self.center else tf.zeros([channels]),
+            mean=tf.zeros([0]) if training else tf.convert_to_tensor(self.moving_mean),
+            variance=tf.zeros([0]) if training else tf.convert_to_tensor(self.moving_variance),
+            epsilon=self.epsilon,
+            is_training=training,
+        )
+        if training:
+            # The operation reports the variance of n − 1 degrees of freedom; Keras keeps that of n.
+            count = tf.cast(tf.size(inputs) // channels, tf.float32)
+            variance = variance * (count - 1.0) / count
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        return outputs

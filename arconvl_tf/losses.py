@@ -4,6 +4,8 @@ Each term is one pure function of tensors. `ARConvLLoss` adds them up and is the
 paper marks with `*` lose their gradient.
 """
 
+import inspect
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -161,8 +163,29 @@ def validate_class_counts(class_counts):
     return counts
 
 
+class Objective:
+    """What `PrototypeClassifier.compile(objective=…)` takes.
+
+    A subclass keeps each constructor argument as an attribute of that name and defines
+    `__call__(labels, squared_distances, centers, radii, sample_weight=None)`, which returns a dict of scalar terms. The
+    sum of the terms is the objective.
+
+    Attributes:
+        learns_radii: whether a gradient reaches the radii, which then need an optimizer.
+    """
+
+    learns_radii = False
+
+    def get_config(self):
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
 @keras.saving.register_keras_serializable("arconvl_tf")
-class ARConvLLoss:
+class ARConvLLoss(Objective):
     """The ARConvL objective as a serialisable object.
 
     The dictionary of terms adds up to the objective. With `D*`, `C*`, `R*` for values without gradient:
@@ -265,17 +288,3 @@ class ARConvLLoss:
         if self.center_loss:
             terms["center"] = center_cross_entropy(centers, geometry.margin)
         return terms
-
-    def get_config(self):
-        return {
-            "class_counts": self.class_counts,
-            "gamma": self.gamma,
-            "beta": self.beta,
-            "margin": self.margin,
-            "center_loss": self.center_loss,
-            "distribution_weights": self.distribution_weights,
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from arconvl_tf.layers import ClassRegions
-from arconvl_tf.losses import ARConvLLoss
+from arconvl_tf.losses import ARConvLLoss, Objective
 from arconvl_tf.metrics import LatestValue
 
 
@@ -35,7 +35,7 @@ class PrototypeClassifier(keras.Model):
         class_regions: the `ClassRegions` layer, with `.centers` (k, d) and `.radii` (k,).
 
     Example:
-        >>> import arconvl_tf as arc
+        >>> import keras, numpy as np, arconvl_tf as arc
         >>> backbone = arc.backbones.simple_cnn((8, 8, 1), feature_dim=4)
         >>> model = arc.PrototypeClassifier(backbone, num_classes=3)
         >>> model.compile(optimizer=keras.optimizers.SGD(0.1), objective=arc.CPLLoss(), metrics=["accuracy"])
@@ -78,9 +78,10 @@ class PrototypeClassifier(keras.Model):
                 "Expected the training loss as `objective=`, for instance arconvl_tf.CPLLoss(), because it reads "
                 f"centres and radii as well as outputs. Received: loss={kwargs.get('loss')!r}"
             )
-        if not callable(objective) or not hasattr(objective, "learns_radii"):
+        if not isinstance(objective, Objective):
             raise ValueError(
-                "Expected `objective` to be one of this library's losses, for instance arconvl_tf.CPLLoss(). "
+                "Expected `objective` to be one of this library's losses, for instance arconvl_tf.CPLLoss(), or another "
+                "arconvl_tf.losses.Objective. "
                 f"Received: objective={objective!r}"
             )
         if radius_optimizer is not None and not objective.learns_radii:
@@ -199,12 +200,12 @@ class ARConvL(PrototypeClassifier):
         **loss_options: options of `ARConvLLoss`: `gamma`, `beta`, `margin`, `center_loss`, `distribution_weights`.
 
     Example:
-        >>> import arconvl_tf as arc
+        >>> import keras, numpy as np, arconvl_tf as arc
         >>> backbone = arc.backbones.simple_cnn((8, 8, 1), feature_dim=4)
         >>> model = arc.ARConvL(backbone, class_counts=[100, 10, 50])
         >>> model.compile(optimizer=keras.optimizers.SGD(0.1), radius_optimizer=keras.optimizers.SGD(1e-3),
         ...               metrics=["accuracy", arc.GMean()])
-        >>> model.class_regions.radii.shape
+        >>> tuple(model.class_regions.radii.shape)
         (3,)
 
     Reference:

@@ -12,7 +12,7 @@ import arconvl_tf
 PACKAGE = pathlib.Path(arconvl_tf.__file__).parent
 # From the top of the house to its foundations; a module imports from lower floors, or its own.
 FLOORS = [
-    ("cli",),
+    ("cli", "benchmark"),
     ("experiments",),
     ("callbacks",),
     ("models",),

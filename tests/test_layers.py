@@ -1,7 +1,12 @@
+import tempfile
+
+import keras
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.layers import ClassRegions
+from arconvl_tf import backbones
+from arconvl_tf.benchmark import with_stock_normalization
+from arconvl_tf.layers import BatchNormalization, ClassRegions
 
 
 class ClassRegionsTest(tf.test.TestCase):
@@ -31,3 +36,61 @@ class ClassRegionsTest(tf.test.TestCase):
             ClassRegions(1)
         with self.assertRaisesRegex(ValueError, "batch, feature_dim"):
             ClassRegions(2).build((None, 4, 4, 8))
+
+
+class BatchNormalizationTest(tf.test.TestCase):
+    """Against Keras' own layer, which stays the definition."""
+
+    def setUp(self):
+        super().setUp()
+        rng = np.random.default_rng(0)
+        self.images = rng.normal(3.0, 5.0, (8, 6, 6, 5)).astype("float32")
+        self.pair = keras.layers.BatchNormalization(), BatchNormalization()
+        weights = [rng.uniform(0.5, 2.0, 5).astype("float32") for _ in range(4)]
+        for layer in self.pair:
+            layer.build(self.images.shape)
+            layer.set_weights(weights)
+
+    def outputs_and_gradients(self, layer, **call):
+        images = tf.constant(self.images)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = layer(images, **call)
+            total = tf.reduce_sum(outputs**3)
+        return [outputs, *tape.gradient(total, [images, layer.gamma.value, layer.beta.value])]
+
+    def assertAlike(self, **call):
+        for stock, fused in zip(*[self.outputs_and_gradients(layer, **call) for layer in self.pair]):
+            self.assertAllClose(fused, stock, rtol=1e-4, atol=1e-4 * np.max(np.abs(stock)))
+        for stock, fused in zip(*[layer.get_weights() for layer in self.pair]):
+            self.assertAllClose(fused, stock, rtol=1e-5)
+
+    def test_training(self):
+        for _ in range(3):
+            self.assertAlike(training=True)
+
+    def test_inference(self):
+        self.assertAlike(training=False)
+
+    def test_frozen(self):
+        for layer in self.pair:
+            layer.trainable = False
+        images = tf.constant(self.images)
+        self.assertAllClose(*[layer(images, training=True) for layer in self.pair], rtol=1e-4, atol=1e-5)
+
+    def test_vectors_are_left_to_keras(self):
+        vectors = self.images[:, 0, 0]
+        layer = BatchNormalization()
+        self.assertAllClose(layer(vectors, training=True), keras.layers.BatchNormalization()(vectors, training=True))
+
+    def test_files_of_weights_go_from_one_to_the_other(self):
+        fused = backbones.resnet((8, 8, 3), depth=8)
+        stock = with_stock_normalization(fused)
+        images = np.random.default_rng(1).uniform(0, 255, (4, 8, 8, 3))
+        with tempfile.TemporaryDirectory() as folder:
+            stock.save_weights(f"{folder}/stock.weights.h5")
+            fused.load_weights(f"{folder}/stock.weights.h5")
+        self.assertAllClose(stock(images), fused(images), rtol=1e-4, atol=1e-5)
+        self.assertAllClose(stock(images, training=True), fused(images, training=True), rtol=1e-3, atol=1e-4)
+        for a, b in zip(stock.weights, fused.weights):
+            self.assertAllClose(a, b, rtol=1e-4, atol=1e-4)

@@ -8,6 +8,7 @@ This module is plain data: it imports neither TensorFlow nor Keras, so the comma
 
 import dataclasses
 import importlib
+import inspect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +96,7 @@ def make_objective(method, class_counts, **options):
         raise ValueError(f"Expected a method among {', '.join(METHODS)}. Received: {method!r}")
     module, name = METHODS[method]
     objective_class = getattr(importlib.import_module(f"arconvl_tf.{module}"), name)
-    arguments = objective_class.__init__.__code__.co_varnames if "__init__" in vars(objective_class) else ()
+    arguments = inspect.signature(objective_class).parameters
     unknown = sorted(set(options) - set(arguments))
     if unknown:
         raise ValueError(f"Expected options of {name}. Received: {', '.join(unknown)}, which it does not have")

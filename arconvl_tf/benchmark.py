@@ -1,0 +1,349 @@
+"""`arconvl benchmark`: how fast this machine trains, and where the time goes.
+
+Variants that are compared take turns in one run, so that a machine that slows down slows all of them; quote medians and
+ratios. Nothing here is a test: a slow machine measures slow, it fails nothing.
+"""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import textwrap
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from arconvl_tf import backbones, hardware, losses, regions
+from arconvl_tf.data import make_splits
+from arconvl_tf.metrics import GMean
+from arconvl_tf.models import ARConvL
+
+NETWORKS = {
+    "MNIST network": (lambda: backbones.simple_cnn((28, 28, 1)), (28, 28, 1)),
+    "ResNet-44": (lambda: backbones.resnet((32, 32, 3), 44), (32, 32, 3)),
+}
+CLASS_COUNTS = np.tile([60, 6000], 5)
+BATCH_SIZE = 128
+HEAD_SIZES = [(10, 64), (100, 64), (1000, 64), (8142, 64), (8142, 2048), (100_000, 64)]
+HEAD_BATCH = 64
+
+
+def run(sections=None, repeats=5, steps=10):
+    """Measures the chosen sections.
+
+    Args:
+        sections: names among `SECTIONS`; all of them by default.
+        repeats: how often the variants of a section take turns.
+        steps: training steps of one turn.
+
+    Returns:
+        `{"machine": {...}, section: {variant: {"median", "min", "max", ...}}}`, seconds unless the name says otherwise.
+    """
+    results = {"machine": machine()}
+    for name in sections or SECTIONS:
+        results[name] = SECTIONS[name](repeats, steps)
+    return results
+
+
+def machine():
+    """What the numbers were measured on, with the speed of a large matrix product as a yardstick."""
+    matrix = tf.random.normal((2048, 2048))
+    types = [tf.float32] + [tf.bfloat16] * hardware.fast_bfloat16()
+    peak = {}
+    for dtype in types:
+        operand = tf.cast(matrix, dtype)
+        seconds = take_turns({"product": lambda operand=operand: tf.matmul(operand, operand)[0, 0].numpy()}, 5)
+        peak[dtype.name] = round(2 * 2048**3 / seconds["product"]["min"] / 1e9)
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": _cores(),
+        "matrix_product_gflops": peak,
+        "tensorflow": importlib.metadata.version("tensorflow"),
+        "keras": importlib.metadata.version("keras"),
+    }
+
+
+def take_turns(variants, repeats, per=1):
+    """Times callables in turn, after one untimed round.
+
+    Args:
+        variants: `{name: callable}`.
+        repeats: timed rounds.
+        per: units of work in one call, by which the seconds are divided.
+
+    Returns:
+        `{name: {"median", "min", "max"}}`, seconds per unit.
+    """
+    seconds = {name: [] for name in variants}
+    for round_number in range(repeats + 1):
+        for name, variant in variants.items():
+            started = time.perf_counter()
+            variant()
+            if round_number:
+                seconds[name].append((time.perf_counter() - started) / per)
+    return {
+        name: {"median": statistics.median(values), "min": min(values), "max": max(values)}
+        for name, values in seconds.items()
+    }
+
+
+def training_step(repeats, steps):
+    """A `fit` step of ARConvL, of plain softmax cross-entropy, and of the released program's manner, by network."""
+    results = {}
+    precisions = ["float32"] + ["mixed_bfloat16"] * hardware.fast_bfloat16()
+    for network, (build, shape) in NETWORKS.items():
+        dataset = _random_dataset(shape, steps)
+        variants = {}
+        for precision in precisions:
+            region_model, plain_model = _with_precision(precision, lambda: (arconvl_model(build()), softmax_model(build())))
+            for name, model in (("ARConvL", region_model), ("softmax cross-entropy", plain_model)):
+                variants[f"{network}, {name}, {precision}"] = _fit(model, dataset)
+        stock = arconvl_model(with_stock_normalization(build()))
+        variants[f"{network}, ARConvL with Keras' normalisation, float32"] = _fit(stock, dataset)
+        variants[f"{network}, as the released program, float32"] = _released_manner(build(), dataset)
+        measured = take_turns(variants, repeats, per=steps)
+        flops = 3 * BATCH_SIZE * forward_flops(build())
+        for result in measured.values():
+            result["gflops"] = round(flops / result["median"] / 1e9, 1)
+        results |= measured
+    return results
+
+
+def input_pipeline(repeats, steps):
+    """A batch of 128 pictures 32×32×3 from memory, without and with the paper's augmentation."""
+    rng = np.random.default_rng(0)
+    side = rng.integers(0, 256, (60 * BATCH_SIZE, 32, 32, 3), "uint8"), np.arange(60 * BATCH_SIZE) % 10
+    datasets = {name: make_splits(side, side, augmentation=name).train for name in ("none", "paper")}
+    variants = {f"augmentation {name}": lambda dataset=dataset: sum(1 for _ in dataset) for name, dataset in datasets.items()}
+    return take_turns(variants, repeats, per=len(datasets["none"]))
+
+
+def evaluation(repeats, steps):
+    """`evaluate`, seconds a picture, in the large batches of this library's validation data."""
+    variants = {}
+    count = BATCH_SIZE * steps
+    for network, (build, shape) in NETWORKS.items():
+        images = np.random.default_rng(0).integers(0, 256, (count, *shape), "uint8")
+        dataset = make_splits((images, np.arange(count) % 10), (images, np.arange(count) % 10)).test
+        model = arconvl_model(build())
+        variants[network] = lambda model=model, dataset=dataset: model.evaluate(dataset, verbose=0)
+    return take_turns(variants, repeats, per=count)
+
+
+def region_head(repeats, steps):
+    """Forward and backward through the head alone, 64 samples, each size in a process of its own for its peak memory."""
+    results = {}
+    for num_classes, feature_dim in HEAD_SIZES:
+        for part in ("samples", "samples and centres", "dense softmax"):
+            if part == "samples and centres" and num_classes > 10_000:
+                continue
+            script = f"from arconvl_tf import benchmark; benchmark.print_head({num_classes}, {feature_dim}, {part!r}, {repeats})"
+            results[f"k = {num_classes}, d = {feature_dim}, {part}"] = json.loads(_in_new_process(script))
+    return results
+
+
+def print_head(num_classes, feature_dim, part, repeats):
+    """Measures one head and prints JSON; see `region_head`."""
+    rng = np.random.default_rng(0)
+    features = tf.constant(rng.normal(size=(HEAD_BATCH, feature_dim)), tf.float32)
+    centers = tf.Variable(rng.normal(size=(num_classes, feature_dim)), dtype=tf.float32)
+    labels = tf.constant(rng.integers(0, num_classes, HEAD_BATCH))
+    bias = tf.Variable(tf.zeros(num_classes))
+    priors = tf.fill([num_classes], 1.0 / num_classes)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            if part == "dense softmax":
+                logits = tf.matmul(features, centers, transpose_b=True) + bias
+                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            else:
+                distances = regions.squared_distances(features, centers)
+                loss = losses.margin_cross_entropy(labels, distances, priors, tf.constant(1.0))
+                if part == "samples and centres":
+                    loss += losses.center_cross_entropy(centers, tf.constant(1.0))
+        by_features, by_centers = tape.gradient(loss, [features, centers])
+        centers.assign_sub(0.01 * by_centers)
+        return tf.reduce_sum(by_features)
+
+    result = take_turns({"step": lambda: step().numpy()}, repeats)["step"]
+    result["peak_megabytes"] = round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(json.dumps(result))
+
+
+def start_up(repeats, steps):
+    """Importing the package, and from the start of a process to its first training step, each in new processes."""
+    first_step = """
+        import keras, numpy as np
+        import arconvl_tf as arc
+        model = arc.ARConvL(arc.backbones.simple_cnn((28, 28, 1)), [1] * 10)
+        model.compile(keras.optimizers.SGD(0.1))
+        model.train_on_batch(np.zeros((128, 28, 28, 1), "float32"), np.arange(128) % 10)
+    """
+    return take_turns(
+        {
+            "import arconvl_tf": lambda: _in_new_process("import arconvl_tf"),
+            "first step": lambda: _in_new_process(first_step),
+            "arconvl --help": lambda: _in_new_process(
+                "import sys; sys.argv = ['arconvl', '--help']; from arconvl_tf.cli import main; main()"
+            ),
+        },
+        repeats,
+    )
+
+
+def parallel_runs(repeats, steps):
+    """Steps of the MNIST network: one process with all threads, or one single-threaded process for every core."""
+    cores = _cores()
+    work = f"from arconvl_tf import benchmark; benchmark.print_steps({{}}, {repeats}, {steps})"
+    together = json.loads(_in_new_process(work.format(cores)))
+    apart = [_start_process(work.format(1)) for _ in range(cores)]
+    alone = [json.loads(_output(process)) for process in apart]
+    steps_a_second = {
+        f"one process, {cores} threads": 1 / together["median"],
+        f"{cores} processes, one thread each": sum(1 / result["median"] for result in alone),
+    }
+    return {name: {"steps_a_second": round(value, 2)} for name, value in steps_a_second.items()}
+
+
+def print_steps(threads, repeats, steps):
+    """Measures the MNIST network's step with a number of threads and prints JSON; see `parallel_runs`."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    build, shape = NETWORKS["MNIST network"]
+    model = _with_precision(hardware.default_precision(), lambda: arconvl_model(build()))
+    print(json.dumps(take_turns({"step": _fit(model, _random_dataset(shape, steps))}, repeats, per=steps)["step"]))
+
+
+SECTIONS = {
+    "training_step": training_step,
+    "input_pipeline": input_pipeline,
+    "evaluation": evaluation,
+    "region_head": region_head,
+    "start_up": start_up,
+    "parallel_runs": parallel_runs,
+}
+
+
+# ------------------------------------------------------------------------------------------------------------- models
+
+
+def arconvl_model(backbone):
+    model = ARConvL(backbone, CLASS_COUNTS)
+    model.compile(keras.optimizers.SGD(0.01), metrics=["accuracy", GMean()])
+    return model
+
+
+def softmax_model(backbone):
+    """The same backbone under a dense layer, trained by stock Keras with the same metrics."""
+    logits = keras.layers.Dense(len(CLASS_COUNTS), dtype="float32")(backbone.output)
+    model = keras.Model(backbone.input, logits)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss=loss, metrics=["accuracy", GMean()])
+    return model
+
+
+def with_stock_normalization(backbone):
+    """The same network with Keras' own batch normalisation."""
+
+    def replace(layer):
+        config = layer.get_config()
+        stock = isinstance(layer, keras.layers.BatchNormalization)
+        return (keras.layers.BatchNormalization if stock else type(layer)).from_config(config)
+
+    return keras.models.clone_model(backbone, clone_function=replace)
+
+
+def forward_flops(model):
+    """Multiplications and additions of the convolutions and dense layers, for one picture."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            total += 2 * int(np.prod(layer.output.shape[1:])) * int(np.prod(layer.kernel.shape[:3]))
+        elif isinstance(layer, keras.layers.Dense):
+            total += 2 * int(np.prod(layer.kernel.shape))
+    return total
+
+
+def _released_manner(backbone, dataset):
+    """An eager loop with optimizers made anew for each step and β, σ² computed in numpy, as the released program has it."""
+    model = ARConvL(backbone, CLASS_COUNTS)
+    layer = model.class_regions
+
+    def step(images, labels):
+        centers, radii = layer.centers.numpy(), layer.radii.numpy()
+        between = ((centers[:, None] - centers[None]) ** 2).sum(-1)
+        np.fill_diagonal(between, np.inf)
+        nearest = between.min(axis=1) / 4
+        upper = max(nearest.max(), (radii**2).max())
+        beta, margin = min(1.0, upper / nearest.min() - 1), min(nearest.min(), upper - nearest.min())
+        objective = losses.ARConvLLoss(CLASS_COUNTS, beta=float(beta), margin=float(margin))
+        with tf.GradientTape() as tape:
+            distances = -model(images, training=True)
+            terms = objective(labels, distances, tf.convert_to_tensor(layer.centers), tf.convert_to_tensor(layer.radii))
+            loss = tf.add_n(list(terms.values()))
+        variables = model.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        own = [variable is layer.radii for variable in variables]
+        for rate, wanted in ((0.01, False), (0.001, True)):
+            chosen = [(g, v) for g, v, is_radius in zip(gradients, variables, own) if is_radius == wanted]
+            keras.optimizers.SGD(rate, momentum=0.9).apply_gradients(chosen)
+
+    return lambda: [step(images, labels) for images, labels in dataset]
+
+
+# ------------------------------------------------------------------------------------------------------------- helpers
+
+
+def _random_dataset(shape, steps):
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.uniform(0, 255, (BATCH_SIZE * steps, *shape)), tf.float32)
+    labels = tf.constant(rng.integers(0, len(CLASS_COUNTS), BATCH_SIZE * steps))
+    return tf.data.Dataset.from_tensor_slices((images, labels)).batch(BATCH_SIZE).cache().prefetch(2)
+
+
+def _fit(model, dataset):
+    return lambda: model.fit(dataset, verbose=0, shuffle=False)
+
+
+def _with_precision(policy, build):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def _start_process(script):
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def _output(process):
+    output, _ = process.communicate()
+    if process.returncode:
+        raise OSError(f"A process of the benchmark ended with status {process.returncode}")
+    return output
+
+
+def _in_new_process(script):
+    return _output(_start_process(script))
+
+
+def write(results, path):
+    """Writes the results as JSON."""
+    pathlib.Path(path).write_text(json.dumps(results, indent=1) + "\n")

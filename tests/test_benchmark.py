@@ -1,0 +1,44 @@
+import json
+import pathlib
+import tempfile
+from unittest import mock
+
+import tensorflow as tf
+
+from arconvl_tf import backbones, benchmark, hardware
+from tests.test_cli import arconvl
+
+
+class MeasuringTest(tf.test.TestCase):
+    def test_variants_take_turns_after_one_untimed_round(self):
+        calls = []
+        clock = mock.patch.object(benchmark.time, "perf_counter", side_effect=[0, 0, 0, 2, 0, 4, 0, 4, 0, 8])
+        with clock:
+            measured = benchmark.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, per=2)
+        self.assertEqual(calls, ["a", "b"] * 3)
+        self.assertEqual(measured, {"a": {"median": 1.5, "min": 1, "max": 2}, "b": {"median": 3, "min": 2, "max": 4}})
+
+    def test_flops_by_hand(self):
+        expected = 2 * (28 * 28 * 9 * (32 + 32 * 32) + 14 * 14 * 9 * (32 * 64 + 64 * 64) + 7 * 7 * 64 * 64)
+        self.assertEqual(benchmark.forward_flops(backbones.simple_cnn((28, 28, 1))), expected)
+
+    def test_command_writes_what_it_prints(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "speed.json"
+            result = arconvl("benchmark", "--section", "input_pipeline", "--repeats", 1, "--out", path)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            measured = json.loads(path.read_text())
+        self.assertGreater(measured["machine"]["matrix_product_gflops"]["float32"], 1)
+        for row in measured["input_pipeline"].values():
+            self.assertBetween(row["median"], row["min"], row["max"])
+        self.assertIn("augmentation paper", result.stdout)
+
+
+class HardwareTest(tf.test.TestCase):
+    def test_precision_follows_the_processor(self):
+        for flags, expected in [({"avx2", "amx_bf16"}, "mixed_bfloat16"), ({"avx512_bf16"}, "mixed_bfloat16"), ({"avx2"}, "float32")]:
+            with (
+                mock.patch.object(hardware, "_cpu_flags", return_value=flags),
+                mock.patch.object(tf.config, "list_physical_devices", return_value=[]),
+            ):
+                self.assertEqual(hardware.default_precision(), expected)
