@@ -266,6 +266,42 @@ class LogitAdjustmentLoss(Objective):
         return {"cross_entropy": batch_mean(cross_entropy(labels, raised), sample_weight)}
 
 
+@keras.saving.register_keras_serializable("arconvl_tf")
+class LDAMLoss(Objective):
+    """Label-distribution-aware margins with deferred re-weighting (not among the paper's competitors).
+
+    `1/n Σ_i w_{y_i} · −log softmax(s (z_i − Δ_{y_i} e_{y_i}))_{y_i}` with `Δ_j = Δ_max (N_min / N_j)^¼`: rare classes
+    have to win by more. `w` is 1 until `DeferredReweighting` sets `reweighting` to 1, then class-balanced.
+
+    Args:
+        class_counts: training samples of each class, shape (k,).
+        max_margin: `Δ_max`, a squared distance here; 0.5 in the reference.
+        scale: `s`. The reference's 30 stretches cosines in [−1, 1]; squared distances have no bound, so 1.
+        effective_number_beta: of the deferred weights, see `effective_number_weights`.
+
+    Reference:
+        Cao et al.: Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019.
+    """
+
+    def __init__(self, class_counts, max_margin=0.5, scale=1.0, effective_number_beta=0.9999):
+        counts = validate_class_counts(class_counts)
+        self.class_counts = counts.tolist()
+        self.max_margin = _at_least_zero("max_margin", max_margin)
+        self.scale = _at_least_zero("scale", scale)
+        self.effective_number_beta = effective_number_beta
+        self.reweighting = tf.Variable(0.0, trainable=False, name="reweighting")
+        self._margins = max_margin * (counts.min() / counts) ** 0.25
+        self._weights = effective_number_weights(counts, effective_number_beta)
+
+    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+        dtype = squared_distances.dtype
+        own = tf.one_hot(labels, tf.shape(squared_distances)[1], dtype=dtype)
+        logits = self.scale * (-squared_distances - own * tf.constant(self._margins, dtype))
+        balanced = tf.gather(tf.constant(self._weights, dtype), labels)
+        weights = 1.0 + tf.cast(self.reweighting, dtype) * (balanced - 1.0)
+        return {"cross_entropy": batch_mean(weights * cross_entropy(labels, logits), sample_weight)}
+
+
 def _log_priors(class_counts):
     counts = np.asarray(class_counts, dtype="float64")
     return np.log(counts / counts.sum())

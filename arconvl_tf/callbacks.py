@@ -1,4 +1,4 @@
-"""Callbacks for `fit`: keep the best epoch."""
+"""Callbacks for `fit`: keep the best epoch; defer the re-weighting of classes."""
 
 import keras
 import numpy as np
@@ -42,3 +42,22 @@ class BestEpoch(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self._weights is not None:
             self.model.set_weights(self._weights)
+
+
+class DeferredReweighting(keras.callbacks.Callback):
+    """Switches the class weights of `LDAMLoss` on from an epoch onwards.
+
+    Args:
+        start: the first epoch with weights, counted from 0. The reference takes the last fifth of the training.
+
+    Example:
+        >>> DeferredReweighting(start=40).start
+        40
+    """
+
+    def __init__(self, start):
+        super().__init__()
+        self.start = start
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.objective.reweighting.assign(float(epoch >= self.start))

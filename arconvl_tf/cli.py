@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -52,11 +53,23 @@ class _AdaptiveOrNumber(click.ParamType):
             self.fail(f'Expected "adaptive" or a number. Received: {value!r}', param, ctx)
 
 
+class _Setting(click.ParamType):
+    name = "name=number"
+
+    def convert(self, value, param, ctx):
+        name, _, number = value.partition("=")
+        try:
+            return name, float(number)
+        except ValueError:
+            self.fail(f"Expected NAME=NUMBER, for instance temperature=0.5. Received: {value!r}", param, ctx)
+
+
 @cli.command()
 @click.option("--dataset", type=click.Choice(list(recipes.RECIPES)), default="digits", show_default=True)
 @click.option("--method", type=click.Choice(list(recipes.METHODS)), default="arconvl", show_default=True)
 @click.option("--imbalance", type=float, default=10.0, show_default=True, help="How many times fewer minority samples.")
 @click.option("--minority", type=click.Choice(["even", "odd"]), default="even", show_default=True, help="Which classes.")
+@click.option("--profile", type=click.Choice(["step", "exponential"]), default="step", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the paper's; learning-rate drops move along.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the paper's.")
@@ -64,10 +77,11 @@ class _AdaptiveOrNumber(click.ParamType):
 @click.option("--feature-dim", type=click.IntRange(min=1), default=64, show_default=True, help="2 draws the true plane.")
 @click.option("--beta", type=_AdaptiveOrNumber(), help="Fixes β of Eq. 5 (ARConvL).")
 @click.option("--margin", type=_AdaptiveOrNumber(), help="Fixes σ² of Eq. 7 (ARConvL).")
+@click.option("--set", "settings", type=_Setting(), multiple=True, help="Any other number of a loss: temperature=0.5")
 @click.option("--precision", type=click.Choice(recipes.PRECISIONS), default="auto", show_default=True)
 @click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR.")
 @click.option("--out", type=click.Path(), help="Run directory. Default: runs/DATASET-IMBALANCE-METHOD-SEED.")
-def train(dataset, method, imbalance, minority, seed, feature_dim, precision, data_dir, out, beta, margin, **recipe):
+def train(dataset, method, imbalance, minority, profile, seed, feature_dim, precision, data_dir, out, beta, margin, settings, **recipe):
     """Trains a model, keeps its best epoch and tests it.
 
     Without options: scikit-learn's digits, imbalanced by 10, in under a minute. The defaults of the other data sets
@@ -80,13 +94,15 @@ def train(dataset, method, imbalance, minority, seed, feature_dim, precision, da
 
     if precision == "auto":
         precision = hardware.default_precision()
-    loss_options = {name: value for name, value in (("beta", beta), ("margin", margin)) if value is not None}
+    named = {name: value for name, value in (("beta", beta), ("margin", margin)) if value is not None}
+    loss_options = {**recipes.LOSS_OPTIONS.get((method, dataset), {}), **dict(settings), **named}
     config = recipes.RunConfig(
         dataset=dataset,
         recipe=recipes.adjusted(recipes.RECIPES[dataset], **recipe),
         method=method,
         imbalance=imbalance,
         minority=minority,
+        profile=profile,
         seed=seed,
         feature_dim=feature_dim,
         precision=precision,
@@ -112,15 +128,20 @@ def train(dataset, method, imbalance, minority, seed, feature_dim, precision, da
 @click.argument("directory", type=click.Path())
 @click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
 @click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR.")
-def evaluate(directory, split, data_dir):
+@click.option("--logit-adjustment", type=float, help="τ of a post-hoc logit adjustment by the training counts.")
+def evaluate(directory, split, data_dir, logit_adjustment):
     """Measures the model of a finished run again."""
     with _quiet_import():
+        from arconvl_tf.baselines import adjusted_logits
         from arconvl_tf.experiments import runner
 
     config = runner.read_config(directory)
     model = runner.load_model(directory)
     splits = runner.load_run_data(config, data_dir)
-    result = runner.evaluate(model, getattr(splits, split))
+    adjust = None
+    if logit_adjustment is not None:
+        adjust = functools.partial(adjusted_logits, class_counts=splits.class_counts, temperature=logit_adjustment)
+    result = runner.evaluate(model, getattr(splits, split), adjust)
     about = {**dataclasses.asdict(config), "class_counts": splits.class_counts, "class_names": splits.class_names}
     _print_metrics(about, result)
 
@@ -183,6 +204,9 @@ def _print_metrics(about, result):
         line = f"{label} [bold]{result[measure]:.3f}[/bold]"
         paper = published(about["dataset"], about["imbalance"], about["method"], measure)
         CONSOLE.print(line + (f" (published {paper[0]:.3f} ± {paper[1]:.3f}, ten seeds)" if paper else ""))
+    lost = [name for name, recall in zip(about["class_names"], result["recall"]) if recall == 0]
+    if lost:
+        CONSOLE.print(f"[bold red]Collapsed[/bold red]: no test sample of class {', '.join(lost)} is found.")
 
 
 @contextlib.contextmanager

@@ -58,3 +58,48 @@ def numerical_gradient(function, values, step=1e-5):
         shifted[index] -= 2 * step
         gradient[index] = (above - function(shifted)) / (2 * step)
     return gradient
+
+
+def baseline_terms(name, features, labels, centers, counts, **options):
+    """The competitors' terms by loops; names are those of the command line."""
+    k, n = len(centers), len(features)
+    terms = {}
+
+    def add(term, value):
+        terms[term] = terms.get(term, 0.0) + value / n
+
+    total = sum(counts)
+    raw_weights = [1 / sum(options.get("effective_number_beta", 0.9999) ** i for i in range(int(c))) for c in counts]
+    weights = [weight * k / sum(raw_weights) for weight in raw_weights]
+    for feature, label in zip(features, labels):
+        distances = [squared_distance(feature, center) for center in centers]
+        log_p = log_softmax_at([-distance for distance in distances], label)
+        doubt = 1 - math.exp(log_p)
+        if name in ("cpl", "gcpl"):
+            add("cross_entropy", -log_p)
+        if name == "gcpl":
+            add("pull", options.get("pull_weight", 0.1) * distances[label])
+        if name == "focal":
+            add("focal", doubt ** options.get("focusing", 2.0) * -log_p)
+        if name == "cb":
+            add("class_balanced", weights[label] * -log_p)
+        if name == "cb-focal":
+            add("class_balanced", weights[label] * doubt ** options.get("focusing", 2.0) * -log_p)
+        if name == "la":
+            tau = options.get("temperature", 1.0)
+            raised = [-distance + tau * math.log(count / total) for distance, count in zip(distances, counts)]
+            add("cross_entropy", -log_softmax_at(raised, label))
+        if name == "ldam-drw":
+            margin = options.get("max_margin", 0.5) * (min(counts) / counts[label]) ** 0.25
+            scale = options.get("scale", 1.0)
+            logits = [scale * (-distance - (margin if j == label else 0.0)) for j, distance in enumerate(distances)]
+            add("cross_entropy", -log_softmax_at(logits, label) * (weights[label] if options.get("reweighting") else 1.0))
+        if name == "affinity":
+            near = [math.exp(-distance / options.get("bandwidth", 10.0)) for distance in distances]
+            lam = options.get("affinity_margin", 0.75)
+            add("affinity", sum(max(0.0, lam + near[j] - near[label]) for j in range(k) if j != label))
+    if name == "affinity":
+        pairs = [squared_distance(centers[i], centers[j]) for i in range(k) for j in range(i)]
+        mean = sum(pairs) / len(pairs)
+        terms["diversity"] = sum((pair - mean) ** 2 for pair in pairs) / len(pairs)
+    return terms

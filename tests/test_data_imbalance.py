@@ -17,6 +17,17 @@ class PublishedCountsTest(tf.test.TestCase):
                 self.assertAllEqual(imbalance.imbalanced_counts(balanced, q), published[f"{name}-{q}"][0], f"{name}-{q}")
 
 
+class ExponentialProfileTest(tf.test.TestCase):
+    def test_counts_of_the_literature(self):
+        counts = imbalance.imbalanced_counts([5000] * 10, 100, profile="exponential")
+        self.assertAllEqual(counts, [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
+        hundred = imbalance.imbalanced_counts([500] * 100, 100, profile="exponential")
+        self.assertEqual((hundred[0], hundred[-1], hundred.sum()), (500, 5, 10847))
+
+    def test_a_class_keeps_at_most_what_it_has(self):
+        self.assertAllEqual(imbalance.imbalanced_counts([100, 20, 100], 4, profile="exponential"), [100, 20, 25])
+
+
 class SubsampleTest(tf.test.TestCase):
     def setUp(self):
         super().setUp()
@@ -53,6 +64,8 @@ class MinorityTest(tf.test.TestCase):
         for arguments, text in [((5, "first"), "even"), ((5, [5]), r"0\.\.4"), ((2, [0, 1]), "at least one")]:
             with self.assertRaisesRegex(ValueError, text):
                 imbalance.minority_classes(*arguments)
+        with self.assertRaisesRegex(ValueError, "exponential"):
+            imbalance.imbalanced_counts([50, 100], 2, profile="linear")
         for q, text in [(0.5, "≥ 1"), (float("nan"), "≥ 1"), (51, "none of class 0")]:
             with self.assertRaisesRegex(ValueError, text):
                 imbalance.imbalanced_counts([50, 100], q)

@@ -26,7 +26,7 @@ class RecipeTest(tf.test.TestCase):
         objective = recipes.make_objective("arconvl", [10, 5], beta=0.5)
         self.assertEqual((objective.class_counts, objective.beta), ([10.0, 5.0], 0.5))
         self.assertFalse(recipes.make_objective("cpl", [10, 5]).learns_radii)
-        for arguments, text in [(("arconv", [1, 1]), "arconvl, cpl"), (("cpl", [1, 1]), "beta")]:
+        for arguments, text in [(("arconv", [1, 1]), "arconvl, arc-c, cpl"), (("cpl", [1, 1]), "beta")]:
             with self.assertRaisesRegex(ValueError, text):
                 recipes.make_objective(*arguments, **({"beta": 1} if arguments[0] == "cpl" else {}))
 

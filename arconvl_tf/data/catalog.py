@@ -26,14 +26,21 @@ class Arrays(NamedTuple):
 
 
 def load_data(
-    name="digits", imbalance=1, minority="even", seed=0, batch_size=128, augmentation="none", data_dir=None
+    name="digits",
+    imbalance=1,
+    minority="even",
+    profile="step",
+    seed=0,
+    batch_size=128,
+    augmentation="none",
+    data_dir=None,
 ):
     """Loads a data set by name and makes its classes imbalanced.
 
     Args:
         name: `digits` (scikit-learn's handwritten digits, no download), or through TensorFlow Datasets `mnist`,
             `fashion_mnist`, `svhn` (class = digit − 1; digit 0 is class 9, as in the paper), `cifar10`.
-        imbalance, minority, seed, batch_size, augmentation: see `make_splits`.
+        imbalance, minority, profile, seed, batch_size, augmentation: see `make_splits`.
         data_dir: where TensorFlow Datasets keeps its files; default the environment's `TFDS_DATA_DIR`, or TFDS' own.
 
     Returns:
@@ -50,7 +57,7 @@ def load_data(
     """
     arrays = load_arrays(name, data_dir)
     return make_splits(
-        arrays.train, arrays.test, imbalance, minority, seed, batch_size, augmentation, class_names=arrays.class_names
+        arrays.train, arrays.test, imbalance, minority, profile, seed, batch_size, augmentation, arrays.class_names
     )
 
 

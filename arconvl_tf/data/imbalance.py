@@ -29,34 +29,46 @@ def minority_classes(num_classes, minority="even"):
     return chosen
 
 
-def imbalanced_counts(class_counts, imbalance, minority="even"):
-    """The paper's step profile: minority classes keep `⌊N_j / q⌋` of their samples, the others all.
+def imbalanced_counts(class_counts, imbalance, minority="even", profile="step"):
+    """How many samples of each class are kept.
 
     Args:
         class_counts: samples of each class at hand, shape (k,).
-        imbalance: `q` ≥ 1.
-        minority: see `minority_classes`.
+        imbalance: `q` ≥ 1, how many times fewer samples the rarest classes keep.
+        minority: which classes the step profile thins, see `minority_classes`.
+        profile: `"step"`, the paper's: minority classes keep `⌊N_j / q⌋` samples, the others all; or `"exponential"`,
+            that of CIFAR-10-LT: class j keeps `⌊max N · q^(−j / (k − 1))⌋`, or all it has if that is less.
 
     Returns:
         Integer array of shape (k,).
 
     Raises:
-        ValueError: if q < 1, or so large that a class would vanish.
+        ValueError: if q < 1, or so large that a class would vanish; on an unknown profile.
 
     Example:
         >>> imbalanced_counts([5923, 6742, 5958], imbalance=100).tolist()
         [59, 6742, 59]
+        >>> imbalanced_counts([5000] * 4, imbalance=100, profile="exponential").tolist()
+        [5000, 1077, 232, 50]
     """
-    counts = np.array(class_counts, dtype="int64")
+    at_hand = np.asarray(class_counts, dtype="int64")
     if not imbalance >= 1 or not np.isfinite(imbalance):
         raise ValueError(f"Expected `imbalance` to be a number ≥ 1. Received: imbalance={imbalance}")
-    classes = minority_classes(len(counts), minority)
-    counts[classes] = np.floor(counts[classes] / imbalance).astype("int64")
+    if profile == "step":
+        divisors = np.ones(len(at_hand))
+        divisors[minority_classes(len(at_hand), minority)] = imbalance
+        counts = np.floor(at_hand / divisors).astype("int64")
+    elif profile == "exponential":
+        shares = float(imbalance) ** (-np.arange(len(at_hand)) / (len(at_hand) - 1))
+        # Rounding may leave a whole number just below itself (5000 · 100^−1 = 49.99…).
+        counts = np.minimum(at_hand, np.floor(at_hand.max() * shares + 1e-9).astype("int64"))
+    else:
+        raise ValueError(f'Expected `profile` to be "step" or "exponential". Received: profile={profile!r}')
     vanished = np.flatnonzero(counts == 0)
     if len(vanished):
         raise ValueError(
             f"Expected an `imbalance` that leaves every class at least one sample; imbalance={imbalance:g} leaves "
-            f"none of class {vanished[0]}, which has {int(np.asarray(class_counts)[vanished[0]])} samples"
+            f"none of class {vanished[0]}, which has {at_hand[vanished[0]]} samples"
         )
     return counts
 

@@ -38,6 +38,7 @@ def make_splits(
     test,
     imbalance=1,
     minority="even",
+    profile="step",
     seed=0,
     batch_size=128,
     augmentation="none",
@@ -54,6 +55,7 @@ def make_splits(
         test: (images, labels) likewise.
         imbalance: `q`, how many times fewer samples a minority class keeps.
         minority: `"even"`, `"odd"` or a list of class numbers.
+        profile: `"step"` (the paper's) or `"exponential"` (long-tailed), see `imbalance.imbalanced_counts`.
         seed: decides which samples are kept, how they are split and in which order they come.
         batch_size: of the training data.
         augmentation: `"none"`, or `"paper"` (shifts, flips, erasing; for 8-bit images).
@@ -85,7 +87,7 @@ def make_splits(
     at_hand = _count(train_labels, num_classes, "training")
     _count(test_labels, num_classes, "test")
 
-    class_counts = imbalances.imbalanced_counts(at_hand, imbalance, minority)
+    class_counts = imbalances.imbalanced_counts(at_hand, imbalance, minority, profile)
     kept = imbalances.subsample(train_labels, class_counts, seed)
     train_indices, validation_indices = _stratified_split(kept, train_labels[kept], seed)
 

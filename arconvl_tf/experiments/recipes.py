@@ -42,8 +42,24 @@ RECIPES = {
     "cifar10": dataclasses.replace(_COLOUR, epochs=100, learning_rate_drops=(51, 81)),
 }
 BACKBONES = ("simple_cnn", "resnet44", "resnet56")
-# method → (module, objective class); an objective whose constructor takes class counts is given them.
-METHODS = {"arconvl": ("losses", "ARConvLLoss"), "cpl": ("baselines", "CPLLoss")}
+# method → (module, objective class, options of its own); a constructor that takes class counts is given them.
+METHODS = {
+    "arconvl": ("losses", "ARConvLLoss", {}),
+    "arc-c": ("losses", "ARConvLLoss", {"center_loss": False}),
+    "cpl": ("baselines", "CPLLoss", {}),
+    "gcpl": ("baselines", "GCPLLoss", {}),
+    "focal": ("baselines", "FocalLoss", {}),
+    "cb": ("baselines", "ClassBalancedLoss", {}),
+    "cb-focal": ("baselines", "ClassBalancedFocalLoss", {}),
+    "affinity": ("baselines", "AffinityLoss", {}),
+    "la": ("baselines", "LogitAdjustmentLoss", {}),
+    # Not in the paper; "balanced-softmax" is LA with τ = 1 under the name others know it by.
+    "balanced-softmax": ("baselines", "LogitAdjustmentLoss", {}),
+    "ldam-drw": ("baselines", "LDAMLoss", {}),
+}
+DEFERRED_SHARE = 0.8  # of the epochs pass before LDAM's weights set in
+# (method, data set) → what the supplement sets otherwise there.
+LOSS_OPTIONS = {("affinity", name): {"affinity_margin": 0.43} for name in ("svhn", "cifar10")}
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
@@ -59,6 +75,7 @@ class RunConfig:
     method: str = "arconvl"
     imbalance: float = 1.0
     minority: str = "even"
+    profile: str = "step"
     seed: int = 0
     feature_dim: int = 64
     precision: str = "float32"
@@ -94,7 +111,7 @@ def make_objective(method, class_counts, **options):
     """
     if method not in METHODS:
         raise ValueError(f"Expected a method among {', '.join(METHODS)}. Received: {method!r}")
-    module, name = METHODS[method]
+    module, name, own_options = METHODS[method]
     objective_class = getattr(importlib.import_module(f"arconvl_tf.{module}"), name)
     arguments = inspect.signature(objective_class).parameters
     unknown = sorted(set(options) - set(arguments))
@@ -102,7 +119,7 @@ def make_objective(method, class_counts, **options):
         raise ValueError(f"Expected options of {name}. Received: {', '.join(unknown)}, which it does not have")
     if "class_counts" in arguments:
         options["class_counts"] = class_counts
-    return objective_class(**options)
+    return objective_class(**{**own_options, **options})
 
 
 def make_backbone(name, image_shape, feature_dim):

@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.callbacks import BestEpoch
+from arconvl_tf.baselines import LDAMLoss
+from arconvl_tf.callbacks import BestEpoch, DeferredReweighting
 from arconvl_tf.data import load_data
 from arconvl_tf.experiments import figures
-from arconvl_tf.experiments.recipes import RunConfig, make_backbone, make_objective
+from arconvl_tf.experiments.recipes import DEFERRED_SHARE, RunConfig, make_backbone, make_objective
 from arconvl_tf.metrics import ClassWiseAccuracy, GMean, class_recalls, class_wise_accuracy, g_mean
 from arconvl_tf.models import ARConvL, PrototypeClassifier
 
@@ -52,13 +53,16 @@ def run(config, directory, data_dir=None, callbacks=()):
     directory.mkdir(parents=True, exist_ok=True)
     _write_json(directory / "config.json", {**config.to_dict(), "versions": versions()})
     best = BestEpoch()
+    logs = keras.callbacks.CSVLogger(str(directory / "history.csv"))
+    if isinstance(model.objective, LDAMLoss):
+        callbacks = [DeferredReweighting(round(DEFERRED_SHARE * config.recipe.epochs)), *callbacks]
     model.fit(
         splits.train,
         validation_data=splits.validation,
         epochs=config.recipe.epochs,
         verbose=0,
         shuffle=False,  # the dataset shuffles itself
-        callbacks=[best, keras.callbacks.CSVLogger(str(directory / "history.csv")), *callbacks],
+        callbacks=[best, logs, *callbacks],
     )
     model.save(directory / "best.keras")
     metrics = {
@@ -136,7 +140,14 @@ def load_run_data(config, data_dir=None):
     """The `Splits` a run is trained and judged on."""
     recipe = config.recipe
     return load_data(
-        config.dataset, config.imbalance, config.minority, config.seed, recipe.batch_size, recipe.augmentation, data_dir
+        config.dataset,
+        imbalance=config.imbalance,
+        minority=config.minority,
+        profile=config.profile,
+        seed=config.seed,
+        batch_size=recipe.batch_size,
+        augmentation=recipe.augmentation,
+        data_dir=data_dir,
     )
 
 
@@ -150,20 +161,27 @@ def build_model(config, splits):
     if objective.learns_radii:
         radius_rates = _piecewise([recipe.radius_warmup_epochs], recipe.radius_learning_rates, steps)
         optimizers["radius_optimizer"] = keras.optimizers.SGD(radius_rates)
-    if config.method == "arconvl":
-        model = ARConvL(backbone, splits.class_counts, **config.loss_options)
+    if objective.learns_radii:
+        model = ARConvL(backbone, **objective.get_config())
     else:
         model = PrototypeClassifier(backbone, len(splits.class_counts))
     model.compile(**optimizers, objective=objective, metrics=["accuracy", GMean(), ClassWiseAccuracy()])
     return model
 
 
-def evaluate(model, dataset):
-    """The measures of `metrics.json` on a dataset of (images, labels)."""
+def evaluate(model, dataset, adjust=None):
+    """The measures of `metrics.json` on a dataset of (images, labels).
+
+    Args:
+        model: a `PrototypeClassifier`.
+        dataset: batches of (images, labels).
+        adjust: optional function of the logits (n, k), for instance a post-hoc logit adjustment.
+    """
     num_classes = model.num_classes
     confusion = np.zeros((num_classes, num_classes), dtype="int64")
     for images, labels in dataset:
-        predicted = tf.argmax(model.predict_on_batch(images), axis=1)
+        logits = model.predict_on_batch(images)
+        predicted = tf.argmax(logits if adjust is None else adjust(logits), axis=1)
         confusion += tf.math.confusion_matrix(labels, predicted, num_classes, dtype=tf.int64).numpy()
     recalls = class_recalls(confusion)
     return {

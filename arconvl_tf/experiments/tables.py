@@ -10,7 +10,16 @@ _TABLES = {
     "class_wise_accuracy": ("supp_table3_classwise_accuracy.csv", "supp_table4_classwise_accuracy_ablation.csv"),
 }
 _DATASETS = {"mnist": "Mnist", "fashion_mnist": "Fashion", "svhn": "SVHN", "cifar10": "Cifar10"}
-_METHODS = {"arconvl": "ARConvL", "cpl": "CPL"}
+_METHODS = {
+    "arconvl": "ARConvL",
+    "cpl": "CPL",
+    "gcpl": "GCPL",
+    "focal": "Focal",
+    "cb": "CB",
+    "cb-focal": "CB Focal",
+    "affinity": "Affinity",
+    "la": "LA",
+}
 
 
 def published(dataset, imbalance, method, measure="g_mean"):

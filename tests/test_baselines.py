@@ -1,0 +1,194 @@
+import json
+import pathlib
+import tempfile
+import types
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from arconvl_tf import baselines, losses
+from arconvl_tf.callbacks import DeferredReweighting
+from arconvl_tf.experiments import recipes, runner
+from tests import oracles
+from tests.test_losses import COUNTS, random_batch, terms_and_gradients
+
+OPTIONS = {
+    "cpl": [{}],
+    "gcpl": [{}, {"pull_weight": 0.5}],
+    "focal": [{}, {"focusing": 0.5}],
+    "cb": [{}, {"effective_number_beta": 0.9}],
+    "cb-focal": [{}, {"effective_number_beta": 0.99, "focusing": 1.0}],
+    "affinity": [{}, {"affinity_margin": 0.43, "bandwidth": 2.0}],
+    "la": [{}, {"temperature": 0.5}],
+    "ldam-drw": [{}, {"max_margin": 2.0, "scale": 3.0}],
+}
+CASES = [(name, options) for name, choices in OPTIONS.items() for options in choices]
+
+
+def terms_of(objective, batch):
+    return terms_and_gradients(objective, *batch)[0]
+
+
+class OracleTest(tf.test.TestCase):
+    def test_values_equal_loops(self):
+        for name, options in CASES:
+            for seed in range(3):
+                features, labels, centers, radii = random_batch(seed)
+                expected = oracles.baseline_terms(name, features, labels, centers, COUNTS, **options)
+                measured = terms_of(recipes.make_objective(name, COUNTS, **options), (features, labels, centers, radii))
+                self.assertAllClose(measured, expected, rtol=1e-9, atol=1e-12)
+
+    def test_gradients_equal_differences_and_leave_the_radii_alone(self):
+        for name, options in CASES:
+            features, labels, centers, radii = random_batch(1)
+            _, gradients = terms_and_gradients(
+                recipes.make_objective(name, COUNTS, **options), features, labels, centers, radii
+            )
+
+            def total(features, centers):
+                return sum(oracles.baseline_terms(name, features, labels, centers, COUNTS, **options).values())
+
+            by_features = oracles.numerical_gradient(lambda values: total(values, centers), features)
+            by_centers = oracles.numerical_gradient(lambda values: total(features, values), centers)
+            self.assertAllClose(gradients[0], by_features, rtol=1e-5, atol=1e-7, msg=name)
+            self.assertAllClose(gradients[1], by_centers, rtol=1e-5, atol=1e-7, msg=name)
+            self.assertAllEqual(gradients[2], np.zeros(4))
+
+    def test_degenerate_batches_stay_finite(self):
+        batches = {
+            "two equal centres": ([[1, 2], [0, 0]], [0, 2], [[1, 1], [1, 1], [2, 0]]),
+            "on the centre": ([[1, 1]], [0], [[1, 1], [50, 1], [2, 90]]),
+            "far from everything": ([[1e8, 0], [-1e12, 3]], [0, 1], [[1, 1], [0, 1], [2, 0]]),
+            "huge": ([[1e25, 0], [0, 1e25]], [1, 1], [[1e25, 1], [0, 1], [2, 0]]),
+            "empty": (np.zeros((0, 2)), [], [[1, 1], [0, 1], [2, 0]]),
+        }
+        for name, options in CASES:
+            for text, (features, labels, centers) in batches.items():
+                terms, gradients = terms_and_gradients(
+                    recipes.make_objective(name, [100, 10, 1], **options),
+                    np.asarray(features, "float32"),
+                    np.asarray(labels, "int64"),
+                    np.asarray(centers, "float32"),
+                    np.full(3, 0.1, "float32"),
+                )
+                if (name, text) == ("affinity", "huge"):
+                    continue  # its diversity term is of the fourth order in lengths and overflows
+                for value in [*terms.values(), *gradients]:
+                    self.assertFalse(np.any(np.isnan(value)), f"{name}, {text}")
+
+
+class ReductionTest(tf.test.TestCase):
+    def assertReduces(self, objective, other, term, other_term="cross_entropy"):
+        for seed in range(3):
+            batch = random_batch(seed)
+            self.assertAllClose(terms_of(objective, batch)[term], terms_of(other, batch)[other_term], rtol=1e-10)
+
+    def test_to_cpl(self):
+        cpl, equal = baselines.CPLLoss(), [70.0] * 4
+        self.assertReduces(baselines.FocalLoss(focusing=0), cpl, "focal")
+        self.assertReduces(baselines.ClassBalancedLoss(equal), cpl, "class_balanced")
+        self.assertReduces(baselines.ClassBalancedLoss(COUNTS, effective_number_beta=0), cpl, "class_balanced")
+        self.assertReduces(baselines.LogitAdjustmentLoss(COUNTS, temperature=0), cpl, "cross_entropy")
+        self.assertReduces(baselines.LogitAdjustmentLoss(equal), cpl, "cross_entropy")
+        self.assertReduces(baselines.GCPLLoss(pull_weight=0), cpl, "cross_entropy")
+        self.assertEqual(float(terms_of(baselines.GCPLLoss(pull_weight=0), random_batch())["pull"]), 0.0)
+
+    def test_class_balanced_focal_with_equal_counts_is_focal(self):
+        self.assertReduces(baselines.ClassBalancedFocalLoss([9.0] * 4), baselines.FocalLoss(), "class_balanced", "focal")
+
+    def test_arconvl_without_its_additions_is_logit_adjustment_and_the_region_loss(self):
+        bare = losses.ARConvLLoss(COUNTS, beta=0, margin=0, center_loss=False)
+        self.assertReduces(bare, baselines.LogitAdjustmentLoss(COUNTS), "margin")
+        batch = random_batch()
+        terms = terms_of(bare, batch)
+        self.assertAllClose(sum(terms.values()) - terms["margin"], terms_of(losses.ARConvLLoss(COUNTS), batch)["region"])
+
+    def test_post_hoc_adjustment_undoes_what_training_added(self):
+        logits = tf.constant(np.random.default_rng(0).normal(size=(5, 4)))
+        raised = baselines.adjusted_logits(logits, COUNTS, -1.0)
+        self.assertAllClose(baselines.adjusted_logits(raised, COUNTS, 1.0), logits)
+
+
+class InvarianceTest(tf.test.TestCase):
+    def test_permuting_the_classes(self):
+        order = np.array([2, 0, 3, 1])
+        features, labels, centers, radii = random_batch()
+        moved = features, np.argsort(order)[labels], centers[order], radii[order]
+        for name, options in CASES:
+            before = terms_of(recipes.make_objective(name, COUNTS, **options), (features, labels, centers, radii))
+            after = terms_of(recipes.make_objective(name, np.array(COUNTS)[order], **options), moved)
+            self.assertAllClose(before, after, rtol=1e-10)
+
+    def test_a_constant_added_to_every_distance_of_a_sample(self):
+        features, labels, centers, radii = (tf.constant(values) for values in random_batch())
+        distances = tf.constant(np.random.default_rng(0).uniform(0, 5, (7, 4)))
+        shifted = distances + tf.constant(np.arange(7.0)[:, None])
+        for name in ("cpl", "focal", "cb", "cb-focal", "la", "ldam-drw"):
+            objective = recipes.make_objective(name, COUNTS)
+            self.assertAllClose(
+                objective(labels, distances, centers, radii), objective(labels, shifted, centers, radii), rtol=1e-9
+            )
+
+    def test_equally_spread_centres_have_no_diversity_loss(self):
+        self.assertAllClose(baselines.center_diversity(tf.eye(5)), 0.0)
+
+
+class DeferredReweightingTest(tf.test.TestCase):
+    def test_weights_set_in_at_their_epoch(self):
+        features, labels, centers, radii = batch = random_batch()
+        objective = baselines.LDAMLoss(COUNTS)
+        model = types.SimpleNamespace(objective=objective)
+        callback = DeferredReweighting(start=2)
+        callback.set_model(model)
+        for epoch, reweighting in enumerate([False, False, True]):
+            callback.on_epoch_begin(epoch)
+            expected = oracles.baseline_terms("ldam-drw", features, labels, centers, COUNTS, reweighting=reweighting)
+            self.assertAllClose(terms_of(objective, batch), expected, rtol=1e-6)
+
+    def test_without_margins_ldam_is_cpl_and_then_class_balanced(self):
+        batch = random_batch()
+        objective = baselines.LDAMLoss(COUNTS, max_margin=0)
+        self.assertAllClose(terms_of(objective, batch), terms_of(baselines.CPLLoss(), batch))
+        objective.reweighting.assign(1.0)
+        balanced = terms_of(baselines.ClassBalancedLoss(COUNTS), batch)["class_balanced"]
+        self.assertAllClose(terms_of(objective, batch)["cross_entropy"], balanced)
+
+
+class ConfigurationTest(tf.test.TestCase):
+    def test_survives_serialisation(self):
+        for name, options in CASES:
+            objective = recipes.make_objective(name, COUNTS, **options)
+            copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(objective))
+            self.assertEqual((type(copy), copy.get_config()), (type(objective), objective.get_config()))
+            for option, value in options.items():
+                self.assertEqual(copy.get_config()[option], value)
+
+    def test_refuses_bad_options(self):
+        for build, text in [
+            (lambda: baselines.GCPLLoss(-1), "pull_weight"),
+            (lambda: baselines.FocalLoss(-1), "focusing"),
+            (lambda: baselines.ClassBalancedLoss(COUNTS, 1.0), "effective_number_beta"),
+            (lambda: baselines.ClassBalancedLoss([1, 0]), "class_counts"),
+            (lambda: baselines.AffinityLoss(bandwidth=0), "bandwidth"),
+            (lambda: baselines.LogitAdjustmentLoss(COUNTS, -1), "temperature"),
+        ]:
+            with self.assertRaisesRegex(ValueError, text):
+                build()
+
+
+class TrainingTest(tf.test.TestCase):
+    def test_every_method_learns_rare_digits_saves_and_predicts(self):
+        recipe = recipes.adjusted(recipes.RECIPES["digits"], epochs=16)
+        chance = 0.1
+        for method in recipes.METHODS:
+            config = recipes.RunConfig("digits", recipe, method=method, imbalance=20.0, feature_dim=8)
+            with tempfile.TemporaryDirectory() as folder:
+                directory = pathlib.Path(folder) / method
+                metrics = runner.run(config, directory)
+                history = np.genfromtxt(directory / "history.csv", delimiter=",", names=True)
+                self.assertLess(history["loss"][-1], history["loss"][0], method)
+                self.assertGreater(metrics["test"]["g_mean"], chance, method)
+                splits = runner.load_run_data(config)
+                again = runner.evaluate(runner.load_model(directory), splits.test)
+                self.assertEqual(json.loads(json.dumps(again)), metrics["test"])
