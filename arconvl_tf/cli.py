@@ -65,9 +65,9 @@ class _Setting(click.ParamType):
 
 
 @cli.command()
-@click.option("--dataset", type=click.Choice(list(recipes.RECIPES)), default="digits", show_default=True)
+@click.option("--dataset", default="digits", show_default=True, help=f"{', '.join(recipes.RECIPES)}, or a folder.")
 @click.option("--method", type=click.Choice(list(recipes.METHODS)), default="arconvl", show_default=True)
-@click.option("--imbalance", type=float, default=10.0, show_default=True, help="How many times fewer minority samples.")
+@click.option("--imbalance", type=float, help="How many times fewer minority samples. Default: 10; of a folder: 1.")
 @click.option("--minority", type=click.Choice(["even", "odd"]), default="even", show_default=True, help="Which classes.")
 @click.option("--profile", type=click.Choice(["step", "exponential"]), default="step", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -78,37 +78,45 @@ class _Setting(click.ParamType):
 @click.option("--beta", type=_AdaptiveOrNumber(), help="Fixes β of Eq. 5 (ARConvL).")
 @click.option("--margin", type=_AdaptiveOrNumber(), help="Fixes σ² of Eq. 7 (ARConvL).")
 @click.option("--set", "settings", type=_Setting(), multiple=True, help="Any other number of a loss: temperature=0.5")
+@click.option("--augmentation", type=click.Choice(["none", "light", "paper"]), help="Default: the paper's.")
+@click.option("--image-size", type=click.IntRange(min=1), help="Of a folder's pictures. Default: theirs, or 64.")
+@click.option("--skip-corrupt", is_flag=True, help="Leave unreadable pictures of a folder out.")
 @click.option("--precision", type=click.Choice(recipes.PRECISIONS), default="auto", show_default=True)
 @click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR.")
 @click.option("--out", type=click.Path(), help="Run directory. Default: runs/DATASET-IMBALANCE-METHOD-SEED.")
-def train(dataset, method, imbalance, minority, profile, seed, feature_dim, precision, data_dir, out, beta, margin, settings, **recipe):
+def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, margin, settings, **options):
     """Trains a model, keeps its best epoch and tests it.
 
     Without options: scikit-learn's digits, imbalanced by 10, in under a minute. The defaults of the other data sets
     are the paper's protocol.
     """
+    if dataset not in recipes.RECIPES and not pathlib.Path(dataset).is_dir():
+        names = ", ".join(recipes.RECIPES)
+        raise click.BadParameter(f"Expected one of {names}, or an existing folder. Received: {dataset!r}", param_hint="--dataset")
     with _quiet_import():
         from arconvl_tf import hardware
         from arconvl_tf.experiments import runner
         from arconvl_tf.experiments.progress import RunProgress
 
+    base_recipe = recipes.RECIPES.get(dataset, recipes.FOLDER_RECIPE)
+    if imbalance is None:
+        imbalance = 10.0 if dataset in recipes.RECIPES else 1.0
     if precision == "auto":
         precision = hardware.default_precision()
     named = {name: value for name, value in (("beta", beta), ("margin", margin)) if value is not None}
     loss_options = {**recipes.LOSS_OPTIONS.get((method, dataset), {}), **dict(settings), **named}
+    recipe = {field.name: options.pop(field.name, None) for field in dataclasses.fields(recipes.Recipe)}
     config = recipes.RunConfig(
         dataset=dataset,
-        recipe=recipes.adjusted(recipes.RECIPES[dataset], **recipe),
+        recipe=recipes.adjusted(base_recipe, **recipe),
         method=method,
         imbalance=imbalance,
-        minority=minority,
-        profile=profile,
         seed=seed,
-        feature_dim=feature_dim,
         precision=precision,
         loss_options=loss_options,
+        **options,
     )
-    directory = pathlib.Path(out or f"runs/{dataset}-{imbalance:g}-{method}-{seed}")
+    directory = pathlib.Path(out or f"runs/{pathlib.Path(dataset).name}-{imbalance:g}-{method}-{seed}")
     if runner.finished(directory, config):
         metrics = json.loads((directory / "metrics.json").read_text())
         _print_metrics(metrics, metrics["test"])

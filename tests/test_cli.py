@@ -64,6 +64,22 @@ class CommandLineTest(tf.test.TestCase):
             self.assertGreaterEqual(row["distance"], 0.0)
             self.assertIsInstance(row["inside_region"], bool)
 
+    def test_own_folder_of_pictures_from_training_to_prediction(self):
+        pictures, out = self.folder / "own pictures", self.folder / "own run"
+        rng = np.random.default_rng(0)
+        for label, name in enumerate(["häufig", "rare one"]):
+            for number in range((60, 12)[label]):
+                pixels = rng.integers(0, 80, (16, 20, 3), "uint8")
+                pixels[:, label * 10 : label * 10 + 10] += 150
+                write_png(pictures / name / f"{number}.png", pixels)
+        options = ["--image-size", 16, "--epochs", 60, "--batch-size", 16, "--backbone", "simple_cnn", "--augmentation", "none"]
+        trained = arconvl("train", "--dataset", pictures, "--out", out, *options)
+        self.assertEqual(trained.returncode, 0, trained.stderr)
+        metrics = json.loads((out / "metrics.json").read_text())
+        self.assertEqual((metrics["class_names"], metrics["class_counts"]), (["häufig", "rare one"], [48, 10]))
+        rows = json.loads(arconvl("predict", out, pictures / "rare one", "--format", "json").stdout)
+        self.assertGreaterEqual(np.mean([row["class"] == "rare one" for row in rows]), 0.9)
+
     def test_bad_input_is_one_line_and_writes_nothing(self):
         out = self.folder / "nothing"
         for arguments, texts in [

@@ -80,7 +80,7 @@ class SplitsTest(tf.test.TestCase):
             ((images[:, :2], labels), {}, "one shape"),
             (good, {"imbalance": 0.5}, "≥ 1"),
             (good, {"imbalance": 1000}, "at least one sample"),
-            (good, {"augmentation": "strong"}, "none, paper"),
+            (good, {"augmentation": "strong"}, "none, light, paper"),
             (good, {"batch_size": 0}, "batch_size=0"),
         ]:
             with self.assertRaisesRegex(ValueError, text):

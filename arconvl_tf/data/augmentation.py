@@ -1,4 +1,4 @@
-"""The paper's augmentation of SVHN and CIFAR-10, vectorised over the batch."""
+"""Augmentation by name, vectorised over the batch: functions of a batch and a seed."""
 
 import tensorflow as tf
 
@@ -24,6 +24,12 @@ def paper_augmentation(images, seed):
     """
     seeds = tf.unstack(tf.random.split(seed, 4))
     return _random_erasing(_random_flip(_random_shift(images, seeds[0]), seeds[1]), seeds[2], seeds[3])
+
+
+def light_augmentation(images, seed):
+    """For own pictures of most subjects: shifts of up to 3 pixels and mirror images, as in `paper_augmentation`."""
+    shift_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
+    return _random_flip(_random_shift(images, shift_seed), flip_seed)
 
 
 def _random_shift(images, seed):
@@ -68,3 +74,6 @@ def _random_erasing(images, seed, noise_seed):
     draws = tf.random.stateless_uniform([(num_bytes + 3) // 4], noise_seed, None, None, tf.int32)
     noise = tf.reshape(tf.reshape(tf.bitcast(draws, tf.uint8), [-1])[:num_bytes], tf.shape(images))
     return tf.where(erased, noise, images)
+
+
+AUGMENTATIONS = {"none": None, "light": light_augmentation, "paper": paper_augmentation}

@@ -1,11 +1,13 @@
 """The data sets known by name."""
 
+import pathlib
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from arconvl_tf.data.folder import load_folder
 from arconvl_tf.data.pipeline import make_splits
 
 DIGITS_TEST_SHARE = 0.2
@@ -34,14 +36,18 @@ def load_data(
     batch_size=128,
     augmentation="none",
     data_dir=None,
+    image_size=None,
+    skip_corrupt=False,
 ):
-    """Loads a data set by name and makes its classes imbalanced.
+    """Loads a data set by name, or a folder of pictures, and makes its classes imbalanced.
 
     Args:
         name: `digits` (scikit-learn's handwritten digits, no download), or through TensorFlow Datasets `mnist`,
-            `fashion_mnist`, `svhn` (class = digit − 1; digit 0 is class 9, as in the paper), `cifar10`.
+            `fashion_mnist`, `svhn` (class = digit − 1; digit 0 is class 9, as in the paper), `cifar10`. Or the path of a
+            folder of class folders, see `folder.load_folder`; it is as imbalanced as it is, `imbalance=1`.
         imbalance, minority, profile, seed, batch_size, augmentation: see `make_splits`.
         data_dir: where TensorFlow Datasets keeps its files; default the environment's `TFDS_DATA_DIR`, or TFDS' own.
+        image_size, skip_corrupt: of a folder, see `folder.load_folder`.
 
     Returns:
         `Splits`.
@@ -55,10 +61,18 @@ def load_data(
         >>> splits.image_shape, len(splits.class_names)
         ((8, 8, 1), 10)
     """
+    options = {
+        "imbalance": imbalance,
+        "minority": minority,
+        "profile": profile,
+        "seed": seed,
+        "batch_size": batch_size,
+        "augmentation": augmentation,
+    }
+    if name not in NAMES and pathlib.Path(name).is_dir():
+        return load_folder(name, image_size, skip_corrupt, **options)
     arrays = load_arrays(name, data_dir)
-    return make_splits(
-        arrays.train, arrays.test, imbalance, minority, profile, seed, batch_size, augmentation, arrays.class_names
-    )
+    return make_splits(arrays.train, arrays.test, class_names=arrays.class_names, **options)
 
 
 def load_arrays(name, data_dir=None):
@@ -67,7 +81,7 @@ def load_arrays(name, data_dir=None):
         return _load_digits()
     if name in TFDS_NAMES:
         return _load_tfds(name, data_dir)
-    raise ValueError(f"Expected the name of a data set: {', '.join(NAMES)}. Received: {name!r}")
+    raise ValueError(f"Expected a data set ({', '.join(NAMES)}) or a folder of class folders. Received: {name!r}")
 
 
 def _load_digits():

@@ -1,14 +1,15 @@
-"""Pictures on disk."""
+"""Pictures on disk: finding, checking and decoding them."""
 
+import concurrent.futures
 import pathlib
 
 import tensorflow as tf
 
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
 def find_images(paths):
-    """The picture files among `paths`; a folder stands for all pictures below it, sorted.
+    """The picture files among `paths`; a folder stands for all pictures below it, sorted. Linked folders are not entered.
 
     Raises:
         ValueError: if a path does not exist or a folder holds no picture.
@@ -16,7 +17,7 @@ def find_images(paths):
     found = []
     for path in map(pathlib.Path, paths):
         if path.is_dir():
-            below = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            below = images_below(path)
             if not below:
                 raise ValueError(f"Expected pictures ({', '.join(IMAGE_SUFFIXES)}) in {path}. Received: a folder without any")
             found += below
@@ -27,29 +28,59 @@ def find_images(paths):
     return found
 
 
+def images_below(folder):
+    """The picture files of a folder and its subfolders, sorted; possibly none."""
+    return sorted(
+        path for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    )
+
+
 def read_image(path, image_shape):
-    """Decodes a picture to the size and channels a model takes.
+    """Decodes a picture file to the size and channels a model takes.
 
     Args:
-        path: JPEG, PNG, GIF (its first frame) or BMP.
-        image_shape: (height, width, channels); channels 1 turns colour into grey, 3 grey into colour.
+        path: JPEG, PNG (also of 16 bits), GIF (its first frame), BMP or WebP.
+        image_shape: (height, width, channels); 1 channel turns colour into grey, 3 turn grey into colour.
 
     Returns:
-        float32 tensor of that shape, 0–255.
+        uint8 tensor of that shape.
 
     Raises:
         ValueError: if the file can't be read as a picture.
     """
-    height, width, channels = image_shape
     try:
-        pixels = tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False)
+        return decode(tf.io.read_file(str(path)), image_shape)
     except tf.errors.OpError as error:
-        raise ValueError(f"Expected a JPEG, PNG, GIF or BMP picture. Received: {path}, which can't be decoded") from error
-    pixels = pixels[..., : 3 if pixels.shape[-1] >= 3 else 1]  # without an alpha channel
-    if channels == 1 and pixels.shape[-1] == 3:
-        pixels = tf.image.rgb_to_grayscale(pixels)
-    elif channels == 3 and pixels.shape[-1] == 1:
-        pixels = tf.image.grayscale_to_rgb(pixels)
-    if pixels.shape[:2] != (height, width):
-        return tf.image.resize(pixels, (height, width), antialias=True)
-    return tf.cast(pixels, tf.float32)
+        raise ValueError(f"Expected a JPEG, PNG, GIF, BMP or WebP picture. Received: {path}, which can't be decoded") from error
+
+
+def decode(contents, image_shape):
+    """As `read_image`, from the bytes of a file (a string tensor); works inside `tf.data`."""
+    height, width, channels = image_shape
+    pixels = tf.io.decode_image(contents, expand_animations=False)
+    in_colour = tf.shape(pixels)[-1] >= 3  # 2 or 4 channels: the last one is transparency
+    if channels == 1:
+        pixels = tf.cond(in_colour, lambda: tf.image.rgb_to_grayscale(pixels[..., :3]), lambda: pixels[..., :1])
+    else:
+        pixels = tf.cond(in_colour, lambda: pixels[..., :3], lambda: tf.repeat(pixels[..., :1], 3, axis=-1))
+    resized = tf.image.resize(pixels, (height, width), antialias=True)
+    return tf.ensure_shape(tf.cast(tf.round(resized), tf.uint8), image_shape)
+
+
+def examine(paths):
+    """Decodes every file once.
+
+    Returns:
+        (shapes, unreadable): the (height, width, channels) of every readable file in order, and the other paths.
+    """
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        shapes = list(pool.map(_shape, paths))
+    unreadable = [path for path, shape in zip(paths, shapes) if shape is None]
+    return [shape for shape in shapes if shape is not None], unreadable
+
+
+def _shape(path):
+    try:
+        return tuple(tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False).shape)
+    except tf.errors.OpError:
+        return None

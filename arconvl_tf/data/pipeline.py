@@ -1,17 +1,19 @@
 """From arrays to `tf.data`: imbalance, stratified splits, and batches that depend on the seed and the epoch alone."""
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
-from arconvl_tf.data import augmentation as augmentations
 from arconvl_tf.data import imbalance as imbalances
+from arconvl_tf.data.augmentation import AUGMENTATIONS
 
 VALIDATION_SHARE = 0.1
-EVALUATION_BATCH_SIZE = 1024
-AUGMENTATIONS = {"none": None, "paper": augmentations.paper_augmentation}
+MAX_EVALUATION_BATCH = 1024
+MAX_EVALUATION_ELEMENTS = 1 << 24  # of one batch: 64 MiB in float32
 
 
 class Splits(NamedTuple):
@@ -58,7 +60,7 @@ def make_splits(
         profile: `"step"` (the paper's) or `"exponential"` (long-tailed), see `imbalance.imbalanced_counts`.
         seed: decides which samples are kept, how they are split and in which order they come.
         batch_size: of the training data.
-        augmentation: `"none"`, or `"paper"` (shifts, flips, erasing; for 8-bit images).
+        augmentation: `"none"`, `"light"` (shifts, flips) or `"paper"` (and erasing; for 8-bit images).
         class_names: optional list of k names; the class numbers otherwise.
 
     Returns:
@@ -73,10 +75,6 @@ def make_splits(
         >>> splits.class_counts.tolist(), splits.image_shape
         ([10, 20, 10], (8, 8, 1))
     """
-    if augmentation not in AUGMENTATIONS:
-        raise ValueError(f"Expected `augmentation` to be one of {', '.join(AUGMENTATIONS)}. Received: {augmentation!r}")
-    if not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
-        raise ValueError(f"Expected `batch_size` to be a whole number ≥ 1. Received: batch_size={batch_size}")
     train_images, train_labels = _validate(*train, "training")
     test_images, test_labels = _validate(*test, "test")
     if train_images.shape[1:] != test_images.shape[1:]:
@@ -84,35 +82,84 @@ def make_splits(
             f"Expected training and test images of one shape. Received: {train_images.shape[1:]} and {test_images.shape[1:]}"
         )
     num_classes = len(class_names) if class_names is not None else int(train_labels.max()) + 1
-    at_hand = _count(train_labels, num_classes, "training")
-    _count(test_labels, num_classes, "test")
+    names = class_names if class_names is not None else range(num_classes)
+    return assemble(
+        Side(functools.partial(tf.gather, tf.constant(train_images)), train_labels),
+        Side(functools.partial(tf.gather, tf.constant(test_images)), test_labels),
+        train_images.shape[1:],
+        [str(name) for name in names],
+        imbalance=imbalance,
+        minority=minority,
+        profile=profile,
+        seed=seed,
+        batch_size=batch_size,
+        augmentation=augmentation,
+    )
+
+
+class Side(NamedTuple):
+    """One side of a data set: `fetch` turns indices (n,) into images (n, height, width, channels); `labels` are all."""
+
+    fetch: Callable
+    labels: np.ndarray
+
+
+def assemble(
+    train,
+    test,
+    image_shape,
+    class_names,
+    validation=None,
+    *,
+    imbalance=1,
+    minority="even",
+    profile="step",
+    seed=0,
+    batch_size=128,
+    augmentation="none",
+):
+    """Builds `Splits` from two sides, in memory or on disk; see `make_splits` for the options.
+
+    Args:
+        train, test: `Side`s.
+        image_shape: (height, width, channels).
+        class_names: list of k names.
+        validation: a `Side` of its own; by default a stratified tenth of the thinned training side.
+    """
+    if augmentation not in AUGMENTATIONS:
+        raise ValueError(f"Expected `augmentation` to be one of {', '.join(AUGMENTATIONS)}. Received: {augmentation!r}")
+    if not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
+        raise ValueError(f"Expected `batch_size` to be a whole number ≥ 1. Received: batch_size={batch_size}")
+    num_classes = len(class_names)
+    at_hand = _count(train.labels, num_classes, "training")
+    _count(test.labels, num_classes, "test")
 
     class_counts = imbalances.imbalanced_counts(at_hand, imbalance, minority, profile)
-    kept = imbalances.subsample(train_labels, class_counts, seed)
-    train_indices, validation_indices = _stratified_split(kept, train_labels[kept], seed)
+    kept = imbalances.subsample(train.labels, class_counts, seed)
+    if validation is None:
+        kept, validation_indices = _stratified_split(kept, train.labels[kept], seed)
+        validation = _part(train, validation_indices)
+    train = _part(train, kept)
 
     epoch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="epoch")
-    sides = {
-        "train": (train_images[train_indices], train_labels[train_indices]),
-        "validation": (train_images[validation_indices], train_labels[validation_indices]),
-        "test": (test_images, test_labels),
-    }
+    sides = {"train": train, "validation": validation, "test": test}
+    evaluation_batch = min(MAX_EVALUATION_BATCH, max(1, MAX_EVALUATION_ELEMENTS // int(np.prod(image_shape))))
     return Splits(
-        train=_training_dataset(*sides["train"], batch_size, seed, epoch, AUGMENTATIONS[augmentation]),
-        validation=_evaluation_dataset(*sides["validation"]),
-        test=_evaluation_dataset(*sides["test"]),
+        train=_training_dataset(train, batch_size, seed, epoch, AUGMENTATIONS[augmentation]),
+        validation=_evaluation_dataset(validation, evaluation_batch),
+        test=_evaluation_dataset(test, evaluation_batch),
         class_counts=class_counts,
-        class_names=[str(name) for name in (class_names if class_names is not None else range(num_classes))],
-        image_shape=train_images.shape[1:],
-        split_counts={name: np.bincount(labels, minlength=num_classes) for name, (_, labels) in sides.items()},
+        class_names=list(class_names),
+        image_shape=tuple(image_shape),
+        split_counts={name: np.bincount(side.labels, minlength=num_classes) for name, side in sides.items()},
         epoch=epoch,
     )
 
 
-def _training_dataset(images, labels, batch_size, seed, epoch, augment):
-    """Batches gathered from arrays in memory: shuffled indices first, pixels late, and no work for single images."""
-    steps = -(-len(labels) // batch_size)
-    images, labels = tf.constant(images), tf.constant(labels)
+def _training_dataset(side, batch_size, seed, epoch, augment):
+    """Whole batches at a time: shuffled indices first, pixels late, and no Python for single images."""
+    steps = -(-len(side.labels) // batch_size)
+    labels = tf.constant(side.labels)
 
     def one_epoch(_):
         number = epoch.assign_add(1)
@@ -121,7 +168,7 @@ def _training_dataset(images, labels, batch_size, seed, epoch, augment):
 
         def batch(step):
             indices = order[step * batch_size : (step + 1) * batch_size]
-            pixels = tf.gather(images, indices)
+            pixels = side.fetch(indices)
             if augment is not None:
                 pixels = augment(pixels, tf.random.fold_in(epoch_seed, step))
             return tf.cast(pixels, tf.float32), tf.gather(labels, indices)
@@ -132,9 +179,21 @@ def _training_dataset(images, labels, batch_size, seed, epoch, augment):
     return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(4)
 
 
-def _evaluation_dataset(images, labels):
-    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(EVALUATION_BATCH_SIZE)
-    return dataset.map(lambda pixels, label: (tf.cast(pixels, tf.float32), label)).prefetch(2)
+def _evaluation_dataset(side, batch_size):
+    """All samples in their order, in large batches."""
+    labels = tf.constant(side.labels)
+
+    def batch(indices):
+        return tf.cast(side.fetch(indices), tf.float32), tf.gather(labels, indices)
+
+    indices = tf.data.Dataset.range(len(side.labels)).batch(batch_size)
+    return indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def _part(side, indices):
+    """The samples of a side at the given indices."""
+    chosen = tf.constant(indices)
+    return Side(lambda positions: side.fetch(tf.gather(chosen, positions)), side.labels[indices])
 
 
 def _stratified_split(indices, labels, seed):

@@ -33,7 +33,8 @@ def predict_images(directory, paths):
     rows = []
     for start in range(0, len(files), BATCH_SIZE):
         batch = files[start : start + BATCH_SIZE]
-        logits = model.predict_on_batch(tf.stack([read_image(file, image_shape) for file in batch]))
+        pixels = tf.stack([read_image(file, image_shape) for file in batch])
+        logits = model.predict_on_batch(tf.cast(pixels, tf.float32))
         rows += [_describe(model, class_names, file, row) for file, row in zip(batch, logits)]
     return rows
 

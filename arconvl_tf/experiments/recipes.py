@@ -41,6 +41,8 @@ RECIPES = {
     "svhn": _COLOUR,
     "cifar10": dataclasses.replace(_COLOUR, epochs=100, learning_rate_drops=(51, 81)),
 }
+# Own pictures: long enough for a few thousand of them, with the augmentation that suits most subjects.
+FOLDER_RECIPE = dataclasses.replace(_COLOUR, epochs=100, learning_rate_drops=(51, 81), augmentation="light")
 BACKBONES = ("simple_cnn", "resnet44", "resnet56")
 # method → (module, objective class, options of its own); a constructor that takes class counts is given them.
 METHODS = {
@@ -78,6 +80,8 @@ class RunConfig:
     profile: str = "step"
     seed: int = 0
     feature_dim: int = 64
+    image_size: int | None = None
+    skip_corrupt: bool = False
     precision: str = "float32"
     loss_options: dict = dataclasses.field(default_factory=dict)
 

@@ -148,6 +148,8 @@ def load_run_data(config, data_dir=None):
         batch_size=recipe.batch_size,
         augmentation=recipe.augmentation,
         data_dir=data_dir,
+        image_size=config.image_size,
+        skip_corrupt=config.skip_corrupt,
     )
 
 
