@@ -41,6 +41,22 @@ def cli():
     """Region-based learning for imbalanced image classes (ARConvL, ECML-PKDD 2023)."""
 
 
+def _data_options(command):
+    """The options that decide which pictures a command sees."""
+    options = [
+        click.option("--imbalance", type=float, help="How many times fewer minority samples. Default: 10; of a folder: 1."),
+        click.option("--minority", type=click.Choice(["even", "odd"]), default="even", show_default=True),
+        click.option("--profile", type=click.Choice(["step", "exponential"]), default="step", show_default=True),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option("--image-size", type=click.IntRange(min=1), help="Of a folder's pictures. Default: theirs, or 64."),
+        click.option("--skip-corrupt", is_flag=True, help="Leave unreadable pictures of a folder out."),
+        click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 class _AdaptiveOrNumber(click.ParamType):
     name = "adaptive|number"
 
@@ -67,10 +83,7 @@ class _Setting(click.ParamType):
 @cli.command()
 @click.option("--dataset", default="digits", show_default=True, help=f"{', '.join(recipes.RECIPES)}, or a folder.")
 @click.option("--method", type=click.Choice(list(recipes.METHODS)), default="arconvl", show_default=True)
-@click.option("--imbalance", type=float, help="How many times fewer minority samples. Default: 10; of a folder: 1.")
-@click.option("--minority", type=click.Choice(["even", "odd"]), default="even", show_default=True, help="Which classes.")
-@click.option("--profile", type=click.Choice(["step", "exponential"]), default="step", show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@_data_options
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the paper's; learning-rate drops move along.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the paper's.")
 @click.option("--backbone", type=click.Choice(recipes.BACKBONES), help="Default: the paper's.")
@@ -79,10 +92,7 @@ class _Setting(click.ParamType):
 @click.option("--margin", type=_AdaptiveOrNumber(), help="Fixes σ² of Eq. 7 (ARConvL).")
 @click.option("--set", "settings", type=_Setting(), multiple=True, help="Any other number of a loss: temperature=0.5")
 @click.option("--augmentation", type=click.Choice(["none", "light", "paper"]), help="Default: the paper's.")
-@click.option("--image-size", type=click.IntRange(min=1), help="Of a folder's pictures. Default: theirs, or 64.")
-@click.option("--skip-corrupt", is_flag=True, help="Leave unreadable pictures of a folder out.")
 @click.option("--precision", type=click.Choice(recipes.PRECISIONS), default="auto", show_default=True)
-@click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR.")
 @click.option("--out", type=click.Path(), help="Run directory. Default: runs/DATASET-IMBALANCE-METHOD-SEED.")
 def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, margin, settings, **options):
     """Trains a model, keeps its best epoch and tests it.
@@ -90,17 +100,13 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
     Without options: scikit-learn's digits, imbalanced by 10, in under a minute. The defaults of the other data sets
     are the paper's protocol.
     """
-    if dataset not in recipes.RECIPES and not pathlib.Path(dataset).is_dir():
-        names = ", ".join(recipes.RECIPES)
-        raise click.BadParameter(f"Expected one of {names}, or an existing folder. Received: {dataset!r}", param_hint="--dataset")
+    imbalance = _default_imbalance(dataset, imbalance)
     with _quiet_import():
         from arconvl_tf import hardware
         from arconvl_tf.experiments import runner
         from arconvl_tf.experiments.progress import RunProgress
 
     base_recipe = recipes.RECIPES.get(dataset, recipes.FOLDER_RECIPE)
-    if imbalance is None:
-        imbalance = 10.0 if dataset in recipes.RECIPES else 1.0
     if precision == "auto":
         precision = hardware.default_precision()
     named = {name: value for name, value in (("beta", beta), ("margin", margin)) if value is not None}
@@ -170,6 +176,41 @@ def predict(directory, images, output_format):
         writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+@cli.command()
+@click.argument("dataset", default="digits")
+@_data_options
+@click.option("--out", type=click.Path(dir_okay=False), default="pictures.png", show_default=True, help="Picture sheet.")
+def data(dataset, out, imbalance, **options):
+    """Shows a data set: samples by class and split, pictures that training and test share, a sheet of examples."""
+    imbalance = _default_imbalance(dataset, imbalance)
+    with _quiet_import():
+        from arconvl_tf.data import inspection, load_data
+        from arconvl_tf.experiments import figures
+
+    splits = load_data(dataset, imbalance, **options)
+    largest = max(splits.class_counts)
+    table = Table("class", "train", "validation", "test", "train and validation")
+    for label, (name, count) in enumerate(zip(splits.class_names, splits.class_counts)):
+        parts = [str(splits.split_counts[side][label]) for side in ("train", "validation", "test")]
+        table.add_row(name, *parts, "█" * max(1, round(30 * count / largest)))
+    CONSOLE.print(table)
+    CONSOLE.print(f"imbalance ratio {largest / min(splits.class_counts):.4g}, pictures {splits.image_shape}")
+    CONSOLE.print(f"test pictures that training shows as well: {inspection.shared_pictures(splits.train, splits.test)}")
+    sheet = inspection.examples(splits.train, len(splits.class_names), per_class=8)
+    figures.draw_picture_sheet(sheet, splits.class_counts, splits.class_names).savefig(out, dpi=120)
+    CONSOLE.print(f"Examples (rare classes in red): [bold]{out}[/bold]")
+
+
+def _default_imbalance(dataset, imbalance):
+    """The imbalance asked for, or the default for that kind of data set."""
+    if dataset not in recipes.RECIPES and not pathlib.Path(dataset).is_dir():
+        names = ", ".join(recipes.RECIPES)
+        raise click.ClickException(f"Expected a data set ({names}) or an existing folder. Received: {dataset!r}")
+    if imbalance is not None:
+        return imbalance
+    return 10.0 if dataset in recipes.RECIPES else 1.0
 
 
 BENCHMARK_SECTIONS = (

@@ -96,6 +96,16 @@ class CommandLineTest(tf.test.TestCase):
             self.assertOneLine(arconvl("train", *arguments, "--out", out), *texts)
             self.assertFalse(out.exists(), arguments)
 
+    def test_data_shows_counts_and_draws_examples(self):
+        sheet = self.folder / "sheet.png"
+        result = arconvl("data", "digits", "--imbalance", 20, "--out", sheet)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertRegex(result.stdout, r"0 +│ 6 +│ 1 +│ 36")
+        self.assertIn("imbalance ratio 20.86", result.stdout)
+        self.assertIn("shows as well: 0", result.stdout)
+        self.assertEqual(tf.io.decode_png(sheet.read_bytes()).shape[-1], 4)
+        self.assertOneLine(arconvl("data", "minst"), "minst", "fashion_mnist")
+
     def test_another_run_is_not_overwritten(self):
         self.assertOneLine(arconvl("train", "--seed", 7, "--out", self.run_directory), "seed 0 in place of 7")
 

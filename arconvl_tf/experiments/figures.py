@@ -45,6 +45,32 @@ def draw_run(directory, model, splits, metrics):
     return paths
 
 
+def draw_picture_sheet(examples, class_counts, class_names):
+    """Rows of example pictures by class; names of classes with fewer samples than the average class are in red.
+
+    Args:
+        examples: list of k lists of uint8 images (height, width, 1 or 3).
+        class_counts: training samples of each class.
+        class_names: list of k names.
+    """
+    counts = np.asarray(class_counts)
+    columns = max(1, *map(len, examples))
+    figure, grid = plt.subplots(
+        len(examples), columns, figsize=(1.0 * columns + 2, 1.0 * len(examples)), squeeze=False, layout="constrained"
+    )
+    for label, (row, pictures) in enumerate(zip(grid, examples)):
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        for axes, picture in zip(row, pictures):
+            axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+        colour = MINORITY_COLOUR if counts[label] < counts.mean() else "black"
+        row[0].set_ylabel(
+            f"{class_names[label]}\n{counts[label]}", rotation=0, ha="right", va="center", fontsize=9, color=colour
+        )
+    return figure
+
+
 def draw_recalls(recalls, class_counts, class_names):
     """Test recall of every class, coloured by whether the class has fewer training samples than the average class."""
     recalls = np.array([np.nan if recall is None else recall for recall in recalls])
