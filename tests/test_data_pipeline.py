@@ -65,6 +65,14 @@ class SplitsTest(tf.test.TestCase):
         splits = pipeline.make_splits((images, labels), (images, labels))
         self.assertAllEqual(splits.split_counts["train"], [45, 45, 1])
 
+    def test_every_class_of_two_samples_is_validated(self):
+        images, _ = numbered_images(240)
+        labels = np.repeat(np.arange(4), [3, 2, 5, 230])
+        splits = pipeline.make_splits((images, labels), (images, labels))
+        self.assertAllEqual(splits.split_counts["validation"][:3] >= 1, [True] * 3)
+        self.assertAllEqual(splits.split_counts["train"] >= 1, [True] * 4)
+        self.assertAllEqual(splits.split_counts["train"] + splits.split_counts["validation"], [3, 2, 5, 230])
+
     def test_bad_input_is_named(self):
         images, labels = numbered_images()
         broken = images.astype("float32")

@@ -197,17 +197,21 @@ def _part(side, indices):
 
 
 def _stratified_split(indices, labels, seed):
-    """A stratified tenth for validation; a class of one sample stays on the training side."""
+    """A stratified tenth for validation, with every class of two samples or more; one sample alone is for training."""
     lonely = np.bincount(labels)[labels] < 2
-    splittable = indices[~lonely]
-    validation_size = max(int(round(VALIDATION_SHARE * len(splittable))), len(np.unique(labels[~lonely])))
-    try:
-        train, validation = train_test_split(
-            splittable, test_size=validation_size, stratify=labels[~lonely], random_state=seed
+    splittable, strata = indices[~lonely], labels[~lonely]
+    present = np.unique(strata)
+    size = max(round(VALIDATION_SHARE * len(splittable)), len(present))
+    if len(splittable) - size < len(present):
+        raise ValueError(
+            f"Expected enough samples to set a tenth aside for validation. Received: {len(indices)} of {len(present)} classes"
         )
-    except ValueError as error:
-        raise ValueError(f"Expected enough samples to set a stratified tenth aside for validation: {error}") from error
-    return np.sort(np.concatenate([train, indices[lonely]])), np.sort(validation)
+    train, validation = train_test_split(np.arange(len(splittable)), test_size=size, stratify=strata, random_state=seed)
+    # A tenth of a few samples may round to none.
+    absent = np.setdiff1d(present, strata[validation])
+    moved = np.array([train[strata[train] == label].min() for label in absent], dtype="int64")
+    train, validation = np.setdiff1d(train, moved), np.concatenate([validation, moved])
+    return np.sort(np.concatenate([splittable[train], indices[lonely]])), np.sort(splittable[validation])
 
 
 def _validate(images, labels, side):
