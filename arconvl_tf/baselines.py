@@ -50,6 +50,10 @@ def effective_number_weights(class_counts, effective_number_beta):
         >>> effective_number_weights([10, 10, 10], 0.9999).round(6).tolist()
         [1.0, 1.0, 1.0]
     """
+    if not 0 <= effective_number_beta < 1:
+        raise ValueError(
+            f"Expected `effective_number_beta` in [0, 1). Received: effective_number_beta={effective_number_beta}"
+        )
     counts = np.asarray(class_counts, dtype="float64")
     # expm1 keeps the digits that 1 − β^N loses for small counts.
     with np.errstate(divide="ignore"):
@@ -96,7 +100,7 @@ def adjusted_logits(logits, class_counts, temperature=1.0):
         Tensor of shape (n, k); its `argmax` is the prediction.
 
     Example:
-        >>> adjusted_logits(tf.constant([[1.0, 0.5]]), [90, 10]).numpy().argmax()
+        >>> int(tf.argmax(adjusted_logits(tf.constant([[1.0, 0.5]]), [90, 10])[0]))
         1
 
     Reference:
@@ -187,11 +191,6 @@ class ClassBalancedLoss(Objective):
     focusing = 0.0
 
     def __init__(self, class_counts, effective_number_beta=0.9999):
-        if not 0 <= effective_number_beta < 1:
-            raise ValueError(
-                "Expected `effective_number_beta` in [0, 1). "
-                f"Received: effective_number_beta={effective_number_beta}"
-            )
         self.class_counts = validate_class_counts(class_counts).tolist()
         self.effective_number_beta = effective_number_beta
         self._weights = effective_number_weights(class_counts, effective_number_beta)

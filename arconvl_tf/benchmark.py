@@ -102,7 +102,8 @@ def training_step(repeats, steps):
         dataset = _random_dataset(shape, steps)
         variants = {}
         for precision in precisions:
-            region_model, plain_model = _with_precision(precision, lambda: (arconvl_model(build()), softmax_model(build())))
+            with hardware.precision(precision):
+                region_model, plain_model = arconvl_model(build()), softmax_model(build())
             for name, model in (("ARConvL", region_model), ("softmax cross-entropy", plain_model)):
                 variants[f"{network}, {name}, {precision}"] = _fit(model, dataset)
         many = arconvl_model(build(), steps_per_execution=steps)
@@ -221,7 +222,8 @@ def print_steps(threads, repeats, steps):
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     build, shape = NETWORKS["MNIST network"]
-    model = _with_precision(hardware.default_precision(), lambda: arconvl_model(build()))
+    with hardware.precision(hardware.default_precision()):
+        model = arconvl_model(build())
     print(json.dumps(take_turns({"step": _fit(model, _random_dataset(shape, steps))}, repeats, per=steps)["step"]))
 
 
@@ -314,15 +316,6 @@ def _random_dataset(shape, steps):
 
 def _fit(model, dataset):
     return lambda: model.fit(dataset, verbose=0, shuffle=False)
-
-
-def _with_precision(policy, build):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        return build()
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _cores():

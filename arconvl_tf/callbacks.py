@@ -25,9 +25,10 @@ class BestEpoch(keras.callbacks.Callback):
     def __init__(self, monitor="val_g_mean"):
         super().__init__()
         self.monitor = monitor
-        self.epoch = None
-        self.value = -np.inf
-        self._weights = None
+        self.on_train_begin()
+
+    def on_train_begin(self, logs=None):
+        self.epoch, self.value, self._weights = None, -np.inf, None
 
     def on_epoch_end(self, epoch, logs=None):
         if self.monitor not in (logs or {}):

@@ -33,6 +33,11 @@ def main():
         _fail("interrupted", 130)
     except (ValueError, OSError) as error:
         _fail(str(error), 1)
+    except Exception as error:
+        # TensorFlow's own errors (out of memory, a picture that vanished) without importing it for --help.
+        if not type(error).__module__.startswith("tensorflow"):
+            raise
+        _fail(str(error), 1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -87,7 +92,7 @@ class _Setting(click.ParamType):
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the paper's; learning-rate drops move along.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Default: the paper's.")
 @click.option("--backbone", type=click.Choice(recipes.BACKBONES), help="Default: the paper's.")
-@click.option("--feature-dim", type=click.IntRange(min=1), default=64, show_default=True, help="2 draws the true plane.")
+@click.option("--feature-dim", type=click.IntRange(min=2), default=64, show_default=True, help="2 draws the true plane.")
 @click.option("--beta", type=_AdaptiveOrNumber(), help="Fixes β of Eq. 5 (ARConvL).")
 @click.option("--margin", type=_AdaptiveOrNumber(), help="Fixes σ² of Eq. 7 (ARConvL).")
 @click.option("--set", "settings", type=_Setting(), multiple=True, help="Any other number of a loss: temperature=0.5")
@@ -100,7 +105,7 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
     Without options: scikit-learn's digits, imbalanced by 10, in under a minute. The defaults of the other data sets
     are the paper's protocol.
     """
-    imbalance = _default_imbalance(dataset, imbalance)
+    dataset, imbalance = _resolve(dataset, imbalance)
     with _quiet_import():
         from arconvl_tf import hardware
         from arconvl_tf.experiments import runner
@@ -125,15 +130,19 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
     directory = pathlib.Path(out or f"runs/{pathlib.Path(dataset).name}-{imbalance:g}-{method}-{seed}")
     if runner.finished(directory, config):
         metrics = json.loads((directory / "metrics.json").read_text())
-        _print_metrics(metrics, metrics["test"])
+        _print_metrics(metrics, metrics["test"], config)
         CONSOLE.print(f"This run was finished before: [bold]{directory}[/bold]")
         return
     CONSOLE.print(
         f"[bold]{method}[/bold] on [bold]{dataset}[/bold], imbalance {imbalance:g}, seed {seed}: "
         f"{config.recipe.backbone}, {config.recipe.epochs} epochs, batch {config.recipe.batch_size}, {precision}"
     )
-    metrics = runner.run(config, directory, data_dir, callbacks=[RunProgress(CONSOLE)])
-    _print_metrics(metrics, metrics["test"])
+    progress = RunProgress(CONSOLE)
+    try:
+        metrics = runner.run(config, directory, data_dir, callbacks=[progress])
+    finally:
+        progress.stop()
+    _print_metrics(metrics, metrics["test"], config)
     CONSOLE.print(f"Epoch {metrics['best_epoch']} was best on validation; {metrics['seconds']:.0f} s in all.")
     CONSOLE.print(f"Model, history, metrics and figures: [bold]{directory}[/bold]")
 
@@ -156,8 +165,8 @@ def evaluate(directory, split, data_dir, logit_adjustment):
     if logit_adjustment is not None:
         adjust = functools.partial(adjusted_logits, class_counts=splits.class_counts, temperature=logit_adjustment)
     result = runner.evaluate(model, getattr(splits, split), adjust)
-    about = {**dataclasses.asdict(config), "class_counts": splits.class_counts, "class_names": splits.class_names}
-    _print_metrics(about, result)
+    about = {"class_counts": splits.class_counts, "class_names": splits.class_names}
+    _print_metrics(about, result, config if split == "test" and adjust is None else None)
 
 
 @cli.command()
@@ -184,7 +193,7 @@ def predict(directory, images, output_format):
 @click.option("--out", type=click.Path(dir_okay=False), default="pictures.png", show_default=True, help="Picture sheet.")
 def data(dataset, out, imbalance, **options):
     """Shows a data set: samples by class and split, pictures that training and test share, a sheet of examples."""
-    imbalance = _default_imbalance(dataset, imbalance)
+    dataset, imbalance = _resolve(dataset, imbalance)
     with _quiet_import():
         from arconvl_tf.data import inspection, load_data
         from arconvl_tf.experiments import figures
@@ -203,14 +212,14 @@ def data(dataset, out, imbalance, **options):
     CONSOLE.print(f"Examples (rare classes in red): [bold]{out}[/bold]")
 
 
-def _default_imbalance(dataset, imbalance):
-    """The imbalance asked for, or the default for that kind of data set."""
-    if dataset not in recipes.RECIPES and not pathlib.Path(dataset).is_dir():
+def _resolve(dataset, imbalance):
+    """A data set's name, or the full path of a folder; and the imbalance, 10 or a folder's own if none is asked for."""
+    if dataset in recipes.RECIPES:
+        return dataset, 10.0 if imbalance is None else imbalance
+    if not pathlib.Path(dataset).is_dir():
         names = ", ".join(recipes.RECIPES)
         raise click.ClickException(f"Expected a data set ({names}) or an existing folder. Received: {dataset!r}")
-    if imbalance is not None:
-        return imbalance
-    return 10.0 if dataset in recipes.RECIPES else 1.0
+    return str(pathlib.Path(dataset).resolve()), 1.0 if imbalance is None else imbalance
 
 
 BENCHMARK_SECTIONS = (
@@ -241,8 +250,8 @@ def benchmark(sections, repeats, steps, out):
         benchmarks.write(results, out)
 
 
-def _print_metrics(about, result):
-    """Class recalls and their means, with the published mean where the paper has one."""
+def _print_metrics(about, result, config=None):
+    """Class recalls and their means; with the published mean, where `config` is an experiment of the paper."""
     from arconvl_tf.experiments.tables import published
 
     table = Table("class", "training samples", "recall")
@@ -250,12 +259,13 @@ def _print_metrics(about, result):
         table.add_row(name, str(count), "no samples" if recall is None else f"{recall:.3f}")
     CONSOLE.print(table)
     for measure, label in (("g_mean", "G-mean"), ("class_wise_accuracy", "class-wise accuracy")):
-        line = f"{label} [bold]{result[measure]:.3f}[/bold]"
-        paper = published(about["dataset"], about["imbalance"], about["method"], measure)
+        line, paper = f"{label} [bold]{result[measure]:.3f}[/bold]", None
+        if config is not None and config.follows_the_paper():
+            paper = published(config.dataset, config.imbalance, config.method, measure, config.loss_options)
         CONSOLE.print(line + (f" (published {paper[0]:.3f} ± {paper[1]:.3f}, ten seeds)" if paper else ""))
     lost = [name for name, recall in zip(about["class_names"], result["recall"]) if recall == 0]
     if lost:
-        CONSOLE.print(f"[bold red]Collapsed[/bold red]: no test sample of class {', '.join(lost)} is found.")
+        CONSOLE.print(f"[bold red]Collapsed[/bold red]: no sample of class {', '.join(lost)} is found.")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
-"""What this machine is good at."""
+"""What this machine is good at, and the precision that suits it."""
 
+import contextlib
 import pathlib
 
+import keras
 import tensorflow as tf
 
 # Instructions that multiply bfloat16 matrices; without them the type is emulated and far slower than float32.
@@ -21,6 +23,17 @@ def fast_bfloat16():
 def default_precision():
     """`"mixed_bfloat16"` where it is fast, `"float32"` elsewhere."""
     return "mixed_bfloat16" if fast_bfloat16() else "float32"
+
+
+@contextlib.contextmanager
+def precision(policy):
+    """Keras' global policy, for the layers made inside the block."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _cpu_flags():

@@ -21,7 +21,7 @@ def batch_mean(values, sample_weight=None):
         sample_weight: optional weights, shape (n,).
     """
     if sample_weight is not None:
-        values = values * tf.cast(sample_weight, values.dtype)
+        values = values * tf.reshape(tf.cast(sample_weight, values.dtype), [-1])
     return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
 
 
@@ -260,7 +260,7 @@ class ARConvLLoss(Objective):
         }
         return geometry._replace(**fixed)
 
-    def __call__(self, labels, squared_distances, centers, radii, sample_weight=None):
+    def __call__(self, labels, squared_distances, centers, radii, sample_weight=None, geometry=None):
         """Computes the terms for one batch.
 
         Args:
@@ -269,13 +269,15 @@ class ARConvLLoss(Objective):
             centers: shape (k, d).
             radii: shape (k,).
             sample_weight: optional, shape (n,).
+            geometry: what `geometry(centers, radii)` returned, where the caller has asked for it before.
 
         Returns:
             Dict of scalars, `region`, `distribution`, `margin` and, unless switched off, `center`.
         """
-        # The paper's non-learnable values, all of them: D* in Eq. 2; C* and R* in Eqs. 3-5 and 7.
+        # The paper's non-learnable values, all of them: D* in Eq. 2; what Eqs. 3-5 and 7 make of C* and R*.
         fixed_distances = tf.stop_gradient(squared_distances)
-        geometry = self.geometry(tf.stop_gradient(centers), tf.stop_gradient(radii))
+        geometry = geometry or self.geometry(centers, radii)
+        geometry = regions.RegionGeometry(*map(tf.stop_gradient, geometry))
 
         weights = tf.constant(self._class_weights, squared_distances.dtype)
         priors = tf.constant(self._class_priors, squared_distances.dtype)

@@ -89,6 +89,11 @@ class PrototypeClassifier(keras.Model):
                 f"Expected no `radius_optimizer`: {type(objective).__name__} does not learn radii. "
                 f"Received: radius_optimizer={radius_optimizer!r}"
             )
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            raise ValueError(
+                "Expected one device: the losses are means over one replica's batch, which several would add up. "
+                f"Received: a strategy of {self.distribute_strategy.num_replicas_in_sync} replicas"
+            )
         self.objective = objective
         self.class_regions.learn_radii = objective.learns_radii
         optimizer = keras.optimizers.get(optimizer)
@@ -104,10 +109,9 @@ class PrototypeClassifier(keras.Model):
     @property
     def radius_optimizer(self):
         """The optimizer of the radii, `None` where the objective does not learn them."""
-        multi = _unscaled(self.optimizer)
-        if not isinstance(multi, keras.optimizers.MultiOptimizer):
+        if not self.objective.learns_radii:
             return None
-        return multi._optimizer_map[self.class_regions.radii.path]
+        return _unscaled(self.optimizer)._optimizer_map(self.class_regions.radii)
 
     def get_compile_config(self):
         if not self.compiled:
@@ -122,14 +126,15 @@ class PrototypeClassifier(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The objective on one batch, plus the backbone's own losses (regularisers); logs every term."""
         labels = tf.reshape(tf.cast(y, tf.int64), [-1])
-        tf.debugging.assert_less(
-            labels, tf.cast(self.num_classes, tf.int64), message=f"Expected labels in 0..{self.num_classes - 1}."
-        )
-        centers, radii = (tf.convert_to_tensor(self.class_regions.centers), tf.convert_to_tensor(self.class_regions.radii))
-        terms = self.objective(labels, -y_pred, centers, radii, sample_weight=sample_weight)
+        message = f"Expected labels in 0..{self.num_classes - 1}."
+        tf.debugging.assert_non_negative(labels, message=message)
+        tf.debugging.assert_less(labels, tf.cast(self.num_classes, tf.int64), message=message)
+        centers = tf.convert_to_tensor(self.class_regions.centers)
+        radii = tf.convert_to_tensor(self.class_regions.radii)
+        terms, readouts = self._terms_and_readouts(labels, -y_pred, centers, radii, sample_weight)
         for name, value in terms.items():
             self._log_metric("terms", f"{name}_loss", keras.metrics.Mean).update_state(value, sample_weight=tf.size(labels))
-        for name, value in self._region_readouts(centers, radii).items():
+        for name, value in readouts.items() if training else ():
             self._log_metric("readouts", name, LatestValue).update_state(value)
         return tf.add_n(list(terms.values()) + [tf.cast(loss, tf.float32) for loss in self.losses])
 
@@ -154,9 +159,9 @@ class PrototypeClassifier(keras.Model):
         # The regions don't change while a model is evaluated: their read-outs belong to training.
         return {name: value for name, value in logs.items() if name not in self._logs.readouts}
 
-    def _region_readouts(self, centers, radii):
-        """Named scalars about the regions as they stand, for the training log."""
-        return {}
+    def _terms_and_readouts(self, labels, squared_distances, centers, radii, sample_weight):
+        """The objective's terms, and named scalars about the regions as they stand for the training log."""
+        return self.objective(labels, squared_distances, centers, radii, sample_weight=sample_weight), {}
 
     def _log_metric(self, group, name, metric_class):
         trackers = getattr(self._logs, group)
@@ -223,11 +228,12 @@ class ARConvL(PrototypeClassifier):
         objective = self.default_objective if objective is None else objective
         super().compile(optimizer, objective=objective, radius_optimizer=radius_optimizer, **kwargs)
 
-    def _region_readouts(self, centers, radii):
+    def _terms_and_readouts(self, labels, squared_distances, centers, radii, sample_weight):
         if not isinstance(self.objective, ARConvLLoss):
-            return {}
+            return super()._terms_and_readouts(labels, squared_distances, centers, radii, sample_weight)
         geometry = self.objective.geometry(centers, radii)
-        return {
+        terms = self.objective(labels, squared_distances, centers, radii, sample_weight, geometry)
+        return terms, {
             "beta": geometry.beta,
             "margin": geometry.margin,
             "benchmark_radius": tf.sqrt(geometry.benchmark_sq),

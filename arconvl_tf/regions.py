@@ -79,13 +79,14 @@ def region_geometry(centers, radii):
 
 
 def nearest_center_distances(centers):
-    """`dmin²(C_j)`: squared distance from every centre to the nearest other one; shape (k,)."""
+    """`dmin²(C_j)`: squared distance from every centre to the nearest other one; shape (k,), without a gradient."""
+    centers = tf.stop_gradient(centers)
 
     def nearest(rows, distances, nearest_so_far):
         own = tf.one_hot(rows, tf.shape(centers)[0], on_value=centers.dtype.max, dtype=centers.dtype)
         return (tf.concat([nearest_so_far, tf.reduce_min(tf.maximum(distances, own), axis=1)], axis=0),)
 
-    return fold_center_pairs(tf.stop_gradient(centers), nearest, (tf.zeros([0], centers.dtype),))[0]
+    return fold_center_pairs(centers, nearest, (tf.zeros([0], centers.dtype),))[0]
 
 
 def fold_center_pairs(centers, function, initial):

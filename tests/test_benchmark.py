@@ -5,7 +5,7 @@ from unittest import mock
 
 import tensorflow as tf
 
-from arconvl_tf import backbones, benchmark, hardware
+from arconvl_tf import backbones, benchmark, cli, hardware
 from tests.test_cli import arconvl
 
 
@@ -17,6 +17,9 @@ class MeasuringTest(tf.test.TestCase):
             measured = benchmark.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, per=2)
         self.assertEqual(calls, ["a", "b"] * 3)
         self.assertEqual(measured, {"a": {"median": 1.5, "min": 1, "max": 2}, "b": {"median": 3, "min": 2, "max": 4}})
+
+    def test_command_offers_every_section(self):
+        self.assertEqual(cli.BENCHMARK_SECTIONS, tuple(benchmark.SECTIONS))
 
     def test_flops_by_hand(self):
         expected = 2 * (28 * 28 * 9 * (32 + 32 * 32) + 14 * 14 * 9 * (32 * 64 + 64 * 64) + 7 * 7 * 64 * 64)

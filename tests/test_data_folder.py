@@ -119,5 +119,10 @@ class FolderTest(tf.test.TestCase):
         self.fill({"a": 5, "c": 5}, under="test")
         with self.assertRaisesRegex(ValueError, "classes a, b in .*test. Received: c"):
             load_data(str(self.root))
+        with self.assertRaisesRegex(ValueError, "class folders without any"):
+            for path in (self.root / "test").rglob("*.png"):
+                path.unlink()
+            (self.root / "test" / "c").rmdir()
+            load_data(str(self.root))
         with self.assertRaisesRegex(ValueError, "image_size=0"):
             load_data(str(self.root), image_size=0)

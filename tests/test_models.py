@@ -143,6 +143,23 @@ class TrainStepTest(tf.test.TestCase):
         self.assertAllEqual(kernel, before)
         self.assertNotAllClose(model.class_regions.centers, centers)
 
+    def test_xla_is_declined(self):
+        """XLA needs fixed shapes; Keras would choose it by itself on a GPU."""
+        images, labels = toy_data()
+        with self.assertWarnsRegex(UserWarning, "jit_compile"):
+            model = compiled(jit_compile=True)
+        model.fit(images, labels, verbose=0)
+        self.assertFalse(model.jit_compile)
+
+    def test_a_column_of_sample_weights_is_a_vector(self):
+        images, labels = toy_data(32)
+        model = compiled()
+        weights = np.linspace(0, 2, 32)
+        vector, column = [
+            model.evaluate(images, labels, sample_weight=w, verbose=0, return_dict=True) for w in (weights, weights[:, None])
+        ]
+        self.assertAllClose(vector["margin_loss"], column["margin_loss"])
+
     def test_loss_scaling_wraps_both_optimizers(self):
         images, labels = toy_data()
         model = compiled(optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=2.0**10))
@@ -170,6 +187,22 @@ class CompileErrorTest(tf.test.TestCase):
         images, labels = toy_data()
         with self.assertRaisesRegex(Exception, r"Expected labels in 0\.\.2"):
             compiled(run_eagerly=True).fit(images, labels + 1, verbose=0)
+        with self.assertRaisesRegex(Exception, r"Expected labels in 0\.\.2"):
+            compiled(run_eagerly=True).fit(images, labels - 1, verbose=0)
+
+    def test_several_devices_are_refused(self):
+        script = """
+            import tensorflow as tf
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+            import keras
+            import arconvl_tf as arc
+            with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+                model = arc.ARConvL(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), [5, 5])
+                model.compile("sgd")
+        """
+        result = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300)
+        self.assertIn("Expected one device", result.stderr)
 
     def test_features_must_be_vectors(self):
         backbone = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])

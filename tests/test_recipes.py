@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import tensorflow as tf
@@ -33,4 +34,14 @@ class RecipeTest(tf.test.TestCase):
     def test_published_values(self):
         self.assertEqual(published("fashion_mnist", 100, "arconvl"), (0.823, 0.008))
         self.assertEqual(published("mnist", 100, "cpl", "class_wise_accuracy"), (0.926, 0.007))
-        self.assertIsNone(published("digits", 10, "arconvl"))
+        self.assertEqual(published("mnist", 100, "arc-c"), (0.974, 0.005))
+        self.assertEqual(published("cifar10", 50, "arconvl", "class_wise_accuracy", {"margin": 1.0}), (0.76, 0.015))
+        self.assertEqual(published("svhn", 100, "affinity", loss_options={"affinity_margin": 0.43}), (0.0, 0.0))
+        for arguments in (("digits", 10, "arconvl"), ("mnist", 100, "la", "g_mean", {"temperature": 0.5})):
+            self.assertIsNone(published(*arguments))
+
+    def test_only_the_papers_protocol_is_compared_with_its_numbers(self):
+        config = recipes.RunConfig("mnist", recipes.RECIPES["mnist"], imbalance=100.0)
+        self.assertTrue(config.follows_the_paper())
+        for changes in ({"profile": "exponential"}, {"minority": "odd"}, {"recipe": recipes.RECIPES["svhn"]}, {"feature_dim": 2}):
+            self.assertFalse(dataclasses.replace(config, **changes).follows_the_paper())

@@ -34,8 +34,8 @@ def load_data(
     profile="step",
     seed=0,
     batch_size=128,
-    augmentation="none",
     data_dir=None,
+    augmentation="none",
     image_size=None,
     skip_corrupt=False,
 ):

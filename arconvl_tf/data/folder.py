@@ -7,7 +7,7 @@ import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
 from arconvl_tf.data import images
-from arconvl_tf.data.pipeline import Side, assemble
+from arconvl_tf.data.pipeline import PIPELINE_DEVICE, Side, assemble
 
 SIDES = ("train", "validation", "test")
 TEST_SHARE = 0.2
@@ -44,6 +44,10 @@ def load_folder(path, image_size=None, skip_corrupt=False, seed=0, **options):
     for label, name in enumerate(class_names):
         if label not in listed["train"][1]:
             raise ValueError(f"Expected pictures of every class. Received: none in {folders['train'] / name}")
+
+    for side, (paths, _) in listed.items():
+        if not paths:
+            raise ValueError(f"Expected pictures in {folders[side]}. Received: class folders without any")
 
     image_shape = _common_shape(shapes, image_size)
     if "test" not in listed:
@@ -108,7 +112,8 @@ def _set_test_aside(paths, labels, seed):
 
 
 def _side(paths, labels, image_shape):
-    files = tf.constant([str(path) for path in paths], dtype=tf.string)
+    with tf.device(PIPELINE_DEVICE):
+        files = tf.constant([str(path) for path in paths], dtype=tf.string)
 
     def fetch(indices):
         return tf.map_fn(

@@ -12,6 +12,8 @@ from arconvl_tf.data import imbalance as imbalances
 from arconvl_tf.data.augmentation import AUGMENTATIONS
 
 VALIDATION_SHARE = 0.1
+# tf.data runs on the processor: what it reads must not lie in the memory of a GPU.
+PIPELINE_DEVICE = "CPU:0"
 MAX_EVALUATION_BATCH = 1024
 MAX_EVALUATION_ELEMENTS = 1 << 24  # of one batch: 64 MiB in float32
 
@@ -81,11 +83,13 @@ def make_splits(
         raise ValueError(
             f"Expected training and test images of one shape. Received: {train_images.shape[1:]} and {test_images.shape[1:]}"
         )
+    if augmentation == "paper" and train_images.dtype != "uint8":
+        raise ValueError(f'Expected 8-bit images (uint8) for augmentation="paper". Received: {train_images.dtype}')
     num_classes = len(class_names) if class_names is not None else int(train_labels.max()) + 1
     names = class_names if class_names is not None else range(num_classes)
     return assemble(
-        Side(functools.partial(tf.gather, tf.constant(train_images)), train_labels),
-        Side(functools.partial(tf.gather, tf.constant(test_images)), test_labels),
+        _side_in_memory(train_images, train_labels),
+        _side_in_memory(test_images, test_labels),
         train_images.shape[1:],
         [str(name) for name in names],
         imbalance=imbalance,
@@ -95,6 +99,11 @@ def make_splits(
         batch_size=batch_size,
         augmentation=augmentation,
     )
+
+
+def _side_in_memory(images, labels):
+    with tf.device(PIPELINE_DEVICE):
+        return Side(functools.partial(tf.gather, tf.constant(images)), labels)
 
 
 class Side(NamedTuple):
@@ -141,7 +150,8 @@ def assemble(
         validation = _part(train, validation_indices)
     train = _part(train, kept)
 
-    epoch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="epoch")
+    with tf.device(PIPELINE_DEVICE):
+        epoch = tf.Variable(-1, dtype=tf.int64, trainable=False, name="epoch")
     sides = {"train": train, "validation": validation, "test": test}
     evaluation_batch = min(MAX_EVALUATION_BATCH, max(1, MAX_EVALUATION_ELEMENTS // int(np.prod(image_shape))))
     return Splits(
@@ -159,7 +169,8 @@ def assemble(
 def _training_dataset(side, batch_size, seed, epoch, augment):
     """Whole batches at a time: shuffled indices first, pixels late, and no Python for single images."""
     steps = -(-len(side.labels) // batch_size)
-    labels = tf.constant(side.labels)
+    with tf.device(PIPELINE_DEVICE):
+        labels = tf.constant(side.labels)
 
     def one_epoch(_):
         number = epoch.assign_add(1)
@@ -181,7 +192,8 @@ def _training_dataset(side, batch_size, seed, epoch, augment):
 
 def _evaluation_dataset(side, batch_size):
     """All samples in their order, in large batches."""
-    labels = tf.constant(side.labels)
+    with tf.device(PIPELINE_DEVICE):
+        labels = tf.constant(side.labels)
 
     def batch(indices):
         return tf.cast(side.fetch(indices), tf.float32), tf.gather(labels, indices)
@@ -192,7 +204,8 @@ def _evaluation_dataset(side, batch_size):
 
 def _part(side, indices):
     """The samples of a side at the given indices."""
-    chosen = tf.constant(indices)
+    with tf.device(PIPELINE_DEVICE):
+        chosen = tf.constant(indices)
     return Side(lambda positions: side.fetch(tf.gather(chosen, positions)), side.labels[indices])
 
 

@@ -32,8 +32,10 @@ def draw_run(directory, model, splits, metrics):
     figures = {
         "recalls": draw_recalls(metrics["test"]["recall"], splits.class_counts, splits.class_names),
         "confusion": draw_confusion(metrics["test"]["confusion"], splits.class_names),
-        "latent_space": draw_latent_space(model, splits),
     }
+    # A run that diverged has no latent space to show; its recalls tell the story.
+    if all(np.isfinite(weight).all() for weight in model.class_regions.get_weights()):
+        figures["latent_space"] = draw_latent_space(model, splits)
     if "beta" in history:
         figures["regions"] = draw_region_history(history, metrics["best_epoch"])
     paths = []

@@ -39,6 +39,10 @@ class RunProgress(keras.callbacks.Callback):
         self._progress.update(self._task, completed=epoch + 1, readout=readout(logs))
 
     def on_train_end(self, logs=None):
+        self.stop()
+
+    def stop(self):
+        """Gives the terminal its cursor back; also after an interruption."""
         self._progress.stop()
 
 

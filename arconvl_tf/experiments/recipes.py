@@ -56,7 +56,7 @@ METHODS = {
     "affinity": ("baselines", "AffinityLoss", {}),
     "la": ("baselines", "LogitAdjustmentLoss", {}),
     # Not in the paper; "balanced-softmax" is LA with τ = 1 under the name others know it by.
-    "balanced-softmax": ("baselines", "LogitAdjustmentLoss", {}),
+    "balanced-softmax": ("baselines", "LogitAdjustmentLoss", {"temperature": 1.0}),
     "ldam-drw": ("baselines", "LDAMLoss", {}),
 }
 DEFERRED_SHARE = 0.8  # of the epochs pass before LDAM's weights set in
@@ -84,6 +84,11 @@ class RunConfig:
     skip_corrupt: bool = False
     precision: str = "float32"
     loss_options: dict = dataclasses.field(default_factory=dict)
+
+    def follows_the_paper(self):
+        """Whether data and protocol are the paper's, so that its numbers are the ones to compare with."""
+        own = (self.minority, self.profile, self.feature_dim) == ("even", "step", 64)
+        return own and self.recipe == RECIPES.get(self.dataset)
 
     def to_dict(self):
         return dataclasses.asdict(self)
@@ -118,9 +123,13 @@ def make_objective(method, class_counts, **options):
     module, name, own_options = METHODS[method]
     objective_class = getattr(importlib.import_module(f"arconvl_tf.{module}"), name)
     arguments = inspect.signature(objective_class).parameters
-    unknown = sorted(set(options) - set(arguments))
+    settable = [argument for argument in arguments if argument != "class_counts" and argument not in own_options]
+    unknown = sorted(set(options) - set(settable))
     if unknown:
-        raise ValueError(f"Expected options of {name}. Received: {', '.join(unknown)}, which it does not have")
+        raise ValueError(
+            f"Expected a number of the method {method} ({', '.join(settable) or 'it has none'}). "
+            f"Received: {', '.join(unknown)}"
+        )
     if "class_counts" in arguments:
         options["class_counts"] = class_counts
     return objective_class(**{**own_options, **options})

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from arconvl_tf import hardware
 from arconvl_tf.baselines import LDAMLoss
 from arconvl_tf.callbacks import BestEpoch, DeferredReweighting
 from arconvl_tf.data import load_data
@@ -47,7 +48,7 @@ def run(config, directory, data_dir=None, callbacks=()):
 
     keras.utils.set_random_seed(config.seed)
     splits = load_run_data(config, data_dir)
-    with _precision(config.precision):
+    with hardware.precision(config.precision):
         model = build_model(config, splits)
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -163,7 +164,6 @@ def build_model(config, splits):
     if objective.learns_radii:
         radius_rates = _piecewise([recipe.radius_warmup_epochs], recipe.radius_learning_rates, steps)
         optimizers["radius_optimizer"] = keras.optimizers.SGD(radius_rates)
-    if objective.learns_radii:
         model = ARConvL(backbone, **objective.get_config())
     else:
         model = PrototypeClassifier(backbone, len(splits.class_counts))
@@ -215,16 +215,6 @@ def _piecewise(epochs, values, steps_per_epoch):
     """A learning rate that changes at the start of the given epochs; Keras counts the boundary step to the old value."""
     boundaries = [epoch * steps_per_epoch - 1 for epoch in epochs]
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, list(values))
-
-
-@contextlib.contextmanager
-def _precision(policy):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _write_json(path, values):

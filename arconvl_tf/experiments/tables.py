@@ -22,14 +22,15 @@ _METHODS = {
 }
 
 
-def published(dataset, imbalance, method, measure="g_mean"):
+def published(dataset, imbalance, method, measure="g_mean", loss_options=None):
     """The paper's mean and standard deviation over ten seeds, as fractions.
 
     Args:
         dataset: this library's name, for instance `"fashion_mnist"`.
         imbalance: `q`.
         method: this library's name, for instance `"arconvl"`.
-        measure: `"g_mean"` (Table 1) or `"class_wise_accuracy"` (supplement, Table 3).
+        measure: `"g_mean"` (Tables 1 and 2) or `"class_wise_accuracy"` (supplement, Tables 3 and 4).
+        loss_options: what was set otherwise than by default: a single fixed `beta` or `margin` is an ablation of Table 2.
 
     Returns:
         (mean, std), or `None` where the paper has no such experiment.
@@ -37,9 +38,12 @@ def published(dataset, imbalance, method, measure="g_mean"):
     Example:
         >>> published("mnist", 100, "arconvl")
         (0.973, 0.006)
+        >>> published("mnist", 100, "arconvl", loss_options={"beta": 0.5})
+        (0.976, 0.003)
     """
-    table = pd.read_csv(_FOLDER / _TABLES[measure][0])
-    rows = table[(table.dataset == _paper_name(dataset, imbalance)) & (table.method == _METHODS.get(method))]
+    number, column, name = _row(method, loss_options or {})
+    table = pd.read_csv(_FOLDER / _TABLES[measure][number])
+    rows = table[(table.dataset == _paper_name(dataset, imbalance)) & (table[column] == name)]
     if rows.empty:
         return None
     return round(rows["mean"].item() / 100, 4), round(rows["std"].item() / 100, 4)
@@ -52,6 +56,19 @@ def published_class_counts():
         row.dataset: tuple([int(count) for count in cell.split()] for cell in (row.training_counts, row.test_counts))
         for row in table.itertuples()
     }
+
+
+def _row(method, loss_options):
+    """Which of the two tables, which column and which name an experiment has in the paper."""
+    if method == "arc-c" and not loss_options:
+        return 1, "variant", "ARC-C"
+    if method == "arconvl" and len(loss_options) == 1:
+        ((option, value),) = loss_options.items()
+        symbol = {"beta": "beta", "margin": "sigma_sq"}.get(option)
+        return 1, "variant", f"{symbol}={value:g}" if symbol and value != "adaptive" else None
+    if method == "affinity":  # its margin differs by data set in the paper, too
+        loss_options = {name: value for name, value in loss_options.items() if name != "affinity_margin"}
+    return 0, "method", None if loss_options else _METHODS.get(method)
 
 
 def _paper_name(dataset, imbalance):
