@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from arconvl_tf import backbones, hardware, losses, regions
 from arconvl_tf.data import make_splits
+from arconvl_tf.data.pipeline import without_autotuning
 from arconvl_tf.metrics import GMean
 from arconvl_tf.models import ARConvL
 
@@ -311,7 +312,8 @@ def _random_dataset(shape, steps):
     rng = np.random.default_rng(0)
     images = tf.constant(rng.uniform(0, 255, (BATCH_SIZE * steps, *shape)), tf.float32)
     labels = tf.constant(rng.integers(0, len(CLASS_COUNTS), BATCH_SIZE * steps))
-    return tf.data.Dataset.from_tensor_slices((images, labels)).batch(BATCH_SIZE).cache().prefetch(2)
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(BATCH_SIZE).cache().prefetch(2)
+    return without_autotuning(dataset)
 
 
 def _fit(model, dataset):

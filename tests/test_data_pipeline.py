@@ -34,6 +34,11 @@ class SplitsTest(tf.test.TestCase):
         for name, labels in (("train", train_labels), ("validation", validation_labels)):
             self.assertAllEqual(splits.split_counts[name], np.bincount(labels))
 
+    def test_no_pass_waits_for_a_tuner(self):
+        splits = make()
+        for dataset in (splits.train, splits.validation, splits.test):
+            self.assertIs(dataset.options().autotune.enabled, False)
+
     def test_pictures_keep_their_labels(self):
         numbers, labels = one_pass(make().train)
         self.assertAllEqual(labels, numbers % 3)
