@@ -1,7 +1,8 @@
 """`arconvl benchmark`: how fast this machine trains, and where the time goes.
 
 Variants that are compared take turns in one run, so that a machine that slows down slows all of them; quote medians and
-ratios. Nothing here is a test: a slow machine measures slow, it fails nothing.
+ratios. Nothing here is a test: a slow machine measures slow, it fails nothing. What was learnt with it, with numbers,
+stands in the README under "Speed".
 """
 
 import importlib.metadata
