@@ -291,10 +291,13 @@ def _released_manner(backbone, dataset):
         nearest = between.min(axis=1) / 4
         upper = max(nearest.max(), (radii**2).max())
         beta, margin = min(1.0, upper / nearest.min() - 1), min(nearest.min(), upper - nearest.min())
-        objective = losses.ARConvLLoss(CLASS_COUNTS, beta=float(beta), margin=float(margin))
+        # Handed over, so that the objective does not measure the regions a second time.
+        geometry = regions.RegionGeometry(*np.float32([nearest.min(), upper, beta, margin]))
         with tf.GradientTape() as tape:
             distances = -model(images, training=True)
-            terms = objective(labels, distances, tf.convert_to_tensor(layer.centers), tf.convert_to_tensor(layer.radii))
+            terms = model.default_objective(
+                labels, distances, tf.convert_to_tensor(layer.centers), tf.convert_to_tensor(layer.radii), geometry=geometry
+            )
             loss = tf.add_n(list(terms.values()))
         variables = model.trainable_variables
         gradients = tape.gradient(loss, variables)
