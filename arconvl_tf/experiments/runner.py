@@ -20,8 +20,7 @@ from arconvl_tf.experiments.recipes import DEFERRED_SHARE, RunConfig, make_backb
 from arconvl_tf.metrics import ClassWiseAccuracy, GMean, class_recalls, class_wise_accuracy, g_mean
 from arconvl_tf.models import ARConvL, PrototypeClassifier
 
-
-# Steps between two returns to Python; `arconvl benchmark` gives 0.92 of the single-step time for 4 on MNIST's network.
+# Steps between two returns to Python: it spares small networks the way back, see the README under "Speed".
 STEPS_PER_EXECUTION = 8
 
 
