@@ -24,6 +24,7 @@ _EXPORTS = {
     "BestEpoch": "callbacks",
     "DeferredReweighting": "callbacks",
     "Splits": "data",
+    "from_datasets": "data",
     "load_data": "data",
     "make_splits": "data",
 }

@@ -46,22 +46,6 @@ def cli():
     """Region-based learning for imbalanced image classes (ARConvL, ECML-PKDD 2023)."""
 
 
-def _data_options(command):
-    """The options that decide which pictures a command sees."""
-    options = [
-        click.option("--imbalance", type=float, help="How many times fewer minority samples. Default: 10; of a folder: 1."),
-        click.option("--minority", type=click.Choice(["even", "odd"]), default="even", show_default=True),
-        click.option("--profile", type=click.Choice(["step", "exponential"]), default="step", show_default=True),
-        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
-        click.option("--image-size", type=click.IntRange(min=1), help="Of a folder's pictures. Default: theirs, or 64."),
-        click.option("--skip-corrupt", is_flag=True, help="Leave unreadable pictures of a folder out."),
-        click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 class _AdaptiveOrNumber(click.ParamType):
     name = "adaptive|number"
 
@@ -77,16 +61,58 @@ class _AdaptiveOrNumber(click.ParamType):
 class _Setting(click.ParamType):
     name = "name=number"
 
+    def __init__(self, number_type):
+        self.number_type = number_type
+
     def convert(self, value, param, ctx):
-        name, _, number = value.partition("=")
+        name, _, number = value.rpartition("=")
         try:
-            return name, float(number)
+            return name, self.number_type(number)
         except ValueError:
-            self.fail(f"Expected NAME=NUMBER, for instance temperature=0.5. Received: {value!r}", param, ctx)
+            kind = "NUMBER" if self.number_type is float else "WHOLE NUMBER"
+            self.fail(f"Expected NAME={kind}. Received: {value!r}", param, ctx)
+
+
+class _Minority(click.ParamType):
+    name = "even|odd|last|numbers"
+
+    def convert(self, value, param, ctx):
+        if value in ("even", "odd", "last"):
+            return value
+        try:
+            return [int(number) for number in value.split(",")]
+        except ValueError:
+            self.fail(f"Expected even, odd, last or class numbers (0,3,5). Received: {value!r}", param, ctx)
+
+
+def _named_numbers(number_type):
+    """The arguments of an option NAME=NUMBER that may stand several times and becomes a dictionary."""
+    return {"type": _Setting(number_type), "multiple": True, "callback": lambda context, option, pairs: dict(pairs)}
+
+
+_USUAL_IMBALANCE = "Default: 10; of pictures that are imbalanced already: 1."
+
+
+def _data_options(command):
+    """The options that decide which pictures a command sees."""
+    options = [
+        click.option("--imbalance", type=float, help=f"How many times fewer minority samples. {_USUAL_IMBALANCE}"),
+        click.option("--minority", type=_Minority(), default="even", show_default=True, help="Classes that are thinned."),
+        click.option("--profile", type=click.Choice(["step", "exponential"]), default="step", show_default=True),
+        click.option("--count", "class_counts", **_named_numbers(int), help="Or how many a class keeps: --count cat=50"),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option("--image-size", type=click.IntRange(min=1), help="Of own pictures. Default: theirs, or 64."),
+        click.option("--skip-corrupt", is_flag=True, help="Leave out own pictures that can't be read."),
+        click.option("--overlap", type=click.Choice(["exclude", "count"]), default="exclude", help="See load_data: celeb_a."),
+        click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @cli.command()
-@click.option("--dataset", default="digits", show_default=True, help=f"{', '.join(recipes.RECIPES)}, or a folder.")
+@click.option("--dataset", default="digits", show_default=True, help=f"{', '.join(recipes.RECIPES)}, a folder or a CSV file.")
 @click.option("--method", type=click.Choice(list(recipes.METHODS)), default="arconvl", show_default=True)
 @_data_options
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the paper's; learning-rate drops move along.")
@@ -95,7 +121,7 @@ class _Setting(click.ParamType):
 @click.option("--feature-dim", type=click.IntRange(min=2), default=64, show_default=True, help="2 draws the true plane.")
 @click.option("--beta", type=_AdaptiveOrNumber(), help="Fixes β of Eq. 5 (ARConvL).")
 @click.option("--margin", type=_AdaptiveOrNumber(), help="Fixes σ² of Eq. 7 (ARConvL).")
-@click.option("--set", "settings", type=_Setting(), multiple=True, help="Any other number of a loss: temperature=0.5")
+@click.option("--set", "settings", **_named_numbers(float), help="Any other number of a loss: temperature=0.5")
 @click.option("--augmentation", type=click.Choice(["none", "light", "paper"]), help="Default: the paper's.")
 @click.option("--precision", type=click.Choice(recipes.PRECISIONS), default="auto", show_default=True)
 @click.option("--out", type=click.Path(), help="Run directory. Default: runs/DATASET-IMBALANCE-METHOD-SEED.")
@@ -105,17 +131,17 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
     Without options: scikit-learn's digits, imbalanced by 10, in under a minute. The defaults of the other data sets
     are the paper's protocol.
     """
-    dataset, imbalance = _resolve(dataset, imbalance)
+    dataset, imbalance = _resolve(dataset, imbalance, options["class_counts"])
     with _quiet_import():
         from arconvl_tf import hardware
         from arconvl_tf.experiments import runner
         from arconvl_tf.experiments.progress import RunProgress
 
-    base_recipe = recipes.RECIPES.get(dataset, recipes.FOLDER_RECIPE)
+    base_recipe = recipes.RECIPES.get(dataset, recipes.OWN_PICTURES)
     if precision == "auto":
         precision = hardware.default_precision()
     named = {name: value for name, value in (("beta", beta), ("margin", margin)) if value is not None}
-    loss_options = {**recipes.LOSS_OPTIONS.get((method, dataset), {}), **dict(settings), **named}
+    loss_options = {**recipes.LOSS_OPTIONS.get((method, dataset), {}), **settings, **named}
     recipe = {field.name: options.pop(field.name, None) for field in dataclasses.fields(recipes.Recipe)}
     config = recipes.RunConfig(
         dataset=dataset,
@@ -193,7 +219,7 @@ def predict(directory, images, output_format):
 @click.option("--out", type=click.Path(dir_okay=False), default="pictures.png", show_default=True, help="Picture sheet.")
 def data(dataset, out, imbalance, **options):
     """Shows a data set: samples by class and split, pictures that training and test share, a sheet of examples."""
-    dataset, imbalance = _resolve(dataset, imbalance)
+    dataset, imbalance = _resolve(dataset, imbalance, options["class_counts"])
     with _quiet_import():
         from arconvl_tf.data import inspection, load_data
         from arconvl_tf.experiments import figures
@@ -212,13 +238,14 @@ def data(dataset, out, imbalance, **options):
     CONSOLE.print(f"Examples (rare classes in red): [bold]{out}[/bold]")
 
 
-def _resolve(dataset, imbalance):
-    """A data set's name, or the full path of a folder; and the imbalance, 10 or a folder's own if none is asked for."""
+def _resolve(dataset, imbalance, class_counts):
+    """A data set's name, or the full path of own pictures; and the imbalance, if none is asked for the usual one."""
     if dataset in recipes.RECIPES:
-        return dataset, 10.0 if imbalance is None else imbalance
-    if not pathlib.Path(dataset).is_dir():
+        usual = 1.0 if class_counts else recipes.default_imbalance(dataset)
+        return dataset, usual if imbalance is None else imbalance
+    if not pathlib.Path(dataset).exists():
         names = ", ".join(recipes.RECIPES)
-        raise click.ClickException(f"Expected a data set ({names}) or an existing folder. Received: {dataset!r}")
+        raise click.ClickException(f"Expected a data set ({names}), a folder or a CSV file. Received: {dataset!r}")
     return str(pathlib.Path(dataset).resolve()), 1.0 if imbalance is None else imbalance
 
 

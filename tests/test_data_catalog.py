@@ -1,20 +1,59 @@
+import io
 import os
 import pathlib
 import tempfile
-from unittest import mock
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
-from arconvl_tf.data import catalog
+from arconvl_tf.data import catalog, pipeline
+from arconvl_tf.experiments import recipes, runner
 from arconvl_tf.experiments.tables import published_class_counts
+from tests.prepared import celeb_a_example, prepare
 
 PREPARED = {"mnist": "Mnist", "fashion_mnist": "Fashion", "cifar10": "Cifar10"}
+HAIR = list(catalog.HAIR_COLOURS.values())
+# Of the competition's own table, in alphabetical order of the super-categories; the supplement trains on a quarter.
+I_NATURALIST_TRAIN = [7835, 11156, 5966, 4037, 143950, 16, 621, 6864, 87192, 20104, 8007, 118800, 211, 22754]
+SUPERCATEGORIES = (
+    "Actinopterygii Amphibia Animalia Arachnida Aves Bacteria Chromista Fungi Insecta Mammalia Mollusca Plantae "
+    "Protozoa Reptilia"
+).split()
 
 
-def prepared(name):
+def is_prepared(name):
     folder = os.environ.get("TFDS_DATA_DIR")
     return bool(folder) and (pathlib.Path(folder) / name).is_dir()
+
+
+def encoded(size, colour, kind="JPEG"):
+    """The bytes of a picture of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, kind)
+    return file.getvalue()
+
+
+def colour_of(number):
+    """A colour that tells a picture's number, well apart from others after JPEG."""
+    return (40 + 40 * (number % 5), 40 + 40 * (number // 5 % 5), 40 + 40 * (number // 25 % 5))
+
+
+def svhn(digits):
+    return [({"id": str(i), "image": np.full((32, 32, 3), digit, "uint8"), "label": digit}, n) for i, (digit, n) in digits]
+
+
+def i_naturalist(counts, image=None):
+    """Examples of every super-category; without a picture each has its own."""
+    if image is not None:
+        return [(_i_naturalist_example(image, label), count) for label, count in enumerate(counts)]
+    labels = np.repeat(np.arange(14), counts)
+    pictures = [encoded((50, 30), colour_of(number)) for number in range(len(labels))]
+    return [(_i_naturalist_example(picture, label), 1) for picture, label in zip(pictures, labels)]
+
+
+def _i_naturalist_example(image, label):
+    return {"id": "1", "image": image, "label": 0, "supercategory": SUPERCATEGORIES[label]}
 
 
 class DigitsTest(tf.test.TestCase):
@@ -32,9 +71,9 @@ class DigitsTest(tf.test.TestCase):
         self.assertAllEqual(splits.class_counts, [14, 146, 14, 146, 14, 145, 14, 143, 13, 144])
 
 
-class PreparedTest(tf.test.TestCase):
+class RealDataTest(tf.test.TestCase):
     def test_counts_of_the_supplement_from_the_real_data(self):
-        names = [name for name in PREPARED if prepared(name)]
+        names = [name for name in PREPARED if is_prepared(name)]
         if not names:
             self.skipTest("needs TFDS_DATA_DIR with prepared mnist, fashion_mnist or cifar10")
         for name in names:
@@ -46,41 +85,138 @@ class PreparedTest(tf.test.TestCase):
                 self.assertEqual(splits.split_counts["train"].sum() + splits.split_counts["validation"].sum(), sum(train_counts))
 
 
-class SVHNTest(tf.test.TestCase):
+class PreparedTest(tf.test.TestCase):
+    """Data sets that can't be downloaded here, through TFDS' real builders over directories written for the test."""
+
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name) / "prepared"
+        self.runs = pathlib.Path(folder.name) / "runs"
+
+    def published(self, name):
+        return published_class_counts()[name]
+
+    def train_one_epoch(self, dataset, **options):
+        recipe = recipes.adjusted(recipes.RECIPES[dataset], epochs=1, batch_size=8, backbone="simple_cnn")
+        config = recipes.RunConfig(dataset, recipe, **options)
+        metrics = runner.run(config, self.runs / dataset, self.folder)
+        history = (self.runs / dataset / "history.csv").read_text().splitlines()
+        self.assertLen(history, 2)
+        total = float(dict(zip(history[0].split(","), history[1].split(",")))["loss"])
+        self.assertTrue(np.isfinite(total) and total > 0)
+        return metrics
+
+
+class SVHNTest(PreparedTest):
     def test_digit_zero_is_class_nine(self):
-        """Through a real TFDS builder over a prepared directory, with labels of known counts."""
-        digits = np.repeat(np.arange(10), [9, 1, 2, 3, 4, 5, 6, 7, 8, 10])
-        with tempfile.TemporaryDirectory() as folder:
-            write_svhn(folder, digits)
-            train, _, class_names = catalog.load_arrays("svhn", data_dir=folder)
+        digits = [9, 1, 2, 3, 4, 5, 6, 7, 8, 10]
+        prepare("svhn_cropped", self.folder, {side: svhn(enumerate(enumerate(digits))) for side in ("train", "test")})
+        train, _, class_names = catalog.load_arrays("svhn", self.folder)
         self.assertAllEqual(np.bincount(train[1]), [1, 2, 3, 4, 5, 6, 7, 8, 10, 9])
         self.assertEqual(class_names, list("1234567890"))
         self.assertAllEqual((train[0][:, 0, 0, 0].astype(int) - 1) % 10, train[1])
 
+    def test_counts_of_the_supplement(self):
+        sides = {}
+        for side, counts in zip(("train", "test"), self.published("SVHN-1")):
+            sides[side] = svhn(enumerate((digit, counts[digit - 1]) for digit in range(10)))
+        prepare("svhn_cropped", self.folder, sides)
+        train, test, class_names = catalog.load_arrays("svhn", self.folder)
+        for q in (1, 10, 20, 50, 100):
+            splits = pipeline.make_splits(train, test, imbalance=q, class_names=class_names)
+            counts = (splits.class_counts.tolist(), splits.split_counts["test"].tolist())
+            self.assertEqual(counts, self.published(f"SVHN-{q}"))
 
-def write_svhn(folder, digits):
-    """A small svhn_cropped, prepared by TFDS itself; every picture carries its digit in its first pixel."""
-    import tensorflow_datasets as tfds
-
-    def generate(*_):
-        for number, digit in enumerate(digits):
-            yield number, {"id": str(number), "image": np.full((32, 32, 3), digit, "uint8"), "label": int(digit)}
-
-    builder = tfds.builder("svhn_cropped", data_dir=folder)
-    with (
-        mock.patch.object(type(builder), "_split_generators", lambda *_: {"train": generate(), "test": generate()}),
-        mock.patch.object(type(builder), "_generate_examples", generate),
-    ):
-        builder.download_and_prepare()
+    def test_trains(self):
+        prepare("svhn_cropped", self.folder, {side: svhn(enumerate(enumerate([6] * 10))) for side in ("train", "test")})
+        self.assertEqual(self.train_one_epoch("svhn", imbalance=2)["class_counts"], [3, 6] * 5)
 
 
-class ErrorTest(tf.test.TestCase):
+class CelebATest(PreparedTest):
+    def test_counts_of_the_supplement(self):
+        """Attributes' totals are the published counts; the text's reading leaves the pictures with two of them out."""
+        image, sides = encoded((1, 1), "red"), {}
+        twice = 500  # brown and gray
+        for side, counts in zip(("train", "validation"), self.published("CelebA")):
+            both = twice if side == "train" else 0
+            alone = np.array(counts) - np.array([0, both, both, 0, 0])
+            examples = [(celeb_a_example(image, name), count) for name, count in zip(HAIR, alone)]
+            sides[side] = [*examples, (celeb_a_example(image, "Brown_Hair", "Gray_Hair", "Male"), both), (celeb_a_example(image), 90)]
+        prepare("celeb_a", self.folder, sides)
+        counted, excluded = [
+            catalog.load_data("celeb_a", overlap=overlap, data_dir=self.folder) for overlap in ("count", "exclude")
+        ]
+        self.assertEqual(counted.class_names, ["blond", "brown", "gray", "bald", "black"])
+        self.assertAllEqual(counted.class_counts, self.published("CelebA")[0])
+        self.assertAllEqual(counted.split_counts["test"], self.published("CelebA")[1])
+        self.assertAllEqual(counted.class_counts - excluded.class_counts, [0, twice, twice, 0, 0])
+        with self.assertRaisesRegex(ValueError, "exclude, count"):
+            catalog.load_data("celeb_a", overlap="both", data_dir=self.folder)
+
+    def test_pictures_keep_their_hair_and_train(self):
+        colours = ["yellow", "brown", "gray", "white", "black"]
+        examples = [
+            (celeb_a_example(encoded((178, 218), colour), name), 10) for colour, name in zip(colours, HAIR)
+        ]
+        prepare("celeb_a", self.folder, {"train": examples, "validation": examples})
+        splits = catalog.load_data("celeb_a", data_dir=self.folder)
+        self.assertEqual(splits.image_shape, (64, 64, 3))
+        expected = np.array([Image.new("RGB", (1, 1), colour).getpixel((0, 0)) for colour in colours], "float32")
+        for side in (splits.train, splits.validation, splits.test):
+            for images, labels in side:
+                self.assertAllClose(images[:, 32, 32], expected[labels.numpy()], atol=4)
+        metrics = self.train_one_epoch("celeb_a", image_size=16)
+        self.assertEqual((metrics["class_counts"], metrics["imbalance"]), ([10] * 5, 1.0))
+
+
+class INaturalistTest(PreparedTest):
+    def test_counts_of_the_supplement(self):
+        image = encoded((1, 1), "red")
+        train_counts, test_counts = self.published("iNaturalist 2018")
+        prepare(
+            "i_naturalist2018",
+            self.folder,
+            {"train": i_naturalist(I_NATURALIST_TRAIN, image), "validation": i_naturalist(test_counts, image)},
+        )
+        splits = catalog.load_data("i_naturalist2018", data_dir=self.folder)
+        self.assertEqual(splits.class_names, SUPERCATEGORIES)
+        self.assertAllEqual(splits.class_counts, train_counts)
+        self.assertAllEqual(splits.split_counts["test"], test_counts)
+        self.assertEqual(splits.image_shape, (224, 224, 3))
+
+    def test_the_seed_draws_the_quarter_and_nothing_is_shared(self):
+        prepare("i_naturalist2018", self.folder, {"train": i_naturalist([8] * 14), "validation": i_naturalist([1] * 14)})
+
+        def pictures(seed, side):
+            splits = catalog.load_data("i_naturalist2018", seed=seed, data_dir=self.folder, image_size=8)
+            batches = getattr(splits, side)
+            return {tuple(np.round(image[4, 4] / 40)) + (int(label),) for batch in batches for image, label in zip(*batch)}
+
+        train, validation = pictures(0, "train"), pictures(0, "validation")
+        self.assertEqual((len(train), len(validation)), (14, 14))
+        self.assertEmpty(train & validation)
+        self.assertEqual(pictures(0, "train"), train)
+        self.assertNotEqual(pictures(1, "train"), train)
+
+    def test_trains(self):
+        prepare("i_naturalist2018", self.folder, {"train": i_naturalist([12] * 14), "validation": i_naturalist([1] * 14)})
+        metrics = self.train_one_epoch("i_naturalist2018", image_size=16)
+        self.assertEqual(metrics["class_counts"], [3] * 14)
+
+
+class ErrorTest(PreparedTest):
     def test_unknown_name(self):
         with self.assertRaisesRegex(ValueError, "digits, mnist, fashion_mnist, svhn, cifar10.*Received: 'minst'"):
             catalog.load_data("minst")
 
     def test_absent_data_names_the_command_that_prepares_it(self):
-        with tempfile.TemporaryDirectory() as folder:
-            with self.assertRaisesRegex(OSError, f"tfds build mnist --data_dir {folder}"):
-                catalog.load_data("mnist", data_dir=folder)
-            self.assertEmpty(os.listdir(folder))
+        for name in ("mnist", "celeb_a", "i_naturalist2018"):
+            with self.assertRaisesRegex(OSError, f"tfds build {name} --data_dir {self.folder}"):
+                catalog.load_data(name, data_dir=self.folder)
+        self.assertFalse(self.folder.exists())
+
+    def test_size_of_pictures_in_memory_is_theirs(self):
+        with self.assertRaisesRegex(ValueError, "image_size=16"):
+            catalog.load_data("digits", image_size=16)

@@ -58,6 +58,7 @@ class MinorityTest(tf.test.TestCase):
     def test_choices(self):
         self.assertAllEqual(imbalance.minority_classes(5, "even"), [0, 2, 4])
         self.assertAllEqual(imbalance.minority_classes(5, "odd"), [1, 3])
+        self.assertAllEqual(imbalance.minority_classes(10, "last"), [5, 6, 7, 8, 9])
         self.assertAllEqual(imbalance.minority_classes(5, [3, 1, 3]), [1, 3])
 
     def test_refuses_what_makes_no_sense(self):
@@ -69,3 +70,24 @@ class MinorityTest(tf.test.TestCase):
         for q, text in [(0.5, "≥ 1"), (float("nan"), "≥ 1"), (51, "none of class 0")]:
             with self.assertRaisesRegex(ValueError, text):
                 imbalance.imbalanced_counts([50, 100], q)
+
+
+class StratifiedCountsTest(tf.test.TestCase):
+    def test_whole_numbers_by_largest_remainder(self):
+        self.assertAllEqual(imbalance.stratified_counts([10, 10, 10, 10], 0.25), [3, 3, 2, 2])
+        self.assertAllEqual(imbalance.stratified_counts([7, 4, 1], 0.5), [4, 2, 0])
+        for share in (0.0, 0.1, 1 / 3, 1.0):
+            counts = np.array([3, 50, 701, 1])
+            drawn = imbalance.stratified_counts(counts, share)
+            self.assertEqual(drawn.sum(), int(np.floor(counts.sum() * share)))
+            self.assertAllInRange(drawn - counts * share, -1, 1)
+
+
+class ExplicitCountsTest(tf.test.TestCase):
+    def test_named_classes_lose_samples(self):
+        self.assertAllEqual(imbalance.explicit_counts([50, 60, 70], {0: 50, 2: 1}), [50, 60, 1])
+
+    def test_refuses_what_is_not_at_hand(self):
+        for wanted, text in [({3: 1}, r"0\.\.2"), ({1: 61}, "1 to 60"), ({1: 0}, "1 to 60")]:
+            with self.assertRaisesRegex(ValueError, text):
+                imbalance.explicit_counts([50, 60, 70], wanted)

@@ -78,6 +78,29 @@ class SplitsTest(tf.test.TestCase):
         self.assertAllEqual(splits.split_counts["train"] >= 1, [True] * 4)
         self.assertAllEqual(splits.split_counts["train"] + splits.split_counts["validation"], [3, 2, 5, 230])
 
+    def test_labels_are_words_or_numbers_with_gaps(self):
+        images, labels = numbered_images()
+        plain = pipeline.make_splits((images, labels), (images, labels))
+        for names in (["cat", "newt", "owl"], [3, 7, 40]):
+            named = np.array(names)[labels]
+            for given in (named, named.astype(object)):
+                splits = pipeline.make_splits((images, given), (images, given))
+                self.assertEqual(splits.class_names, [str(name) for name in names])
+                self.assertAllEqual(one_pass(splits.train), one_pass(pipeline.make_splits((images, labels), (images, labels)).train))
+                self.assertAllEqual(splits.class_counts, plain.class_counts)
+
+    def test_one_class_is_refused(self):
+        images, labels = numbered_images()
+        with self.assertRaisesRegex(ValueError, "at least two classes"):
+            pipeline.make_splits((images, 0 * labels), (images, 0 * labels))
+
+    def test_counts_by_class(self):
+        images, labels = numbered_images(300)
+        names = ["7", "cat", "0"]
+        splits = pipeline.make_splits((images, labels), (images, labels), class_counts={"0": 20, 0: 40}, class_names=names)
+        self.assertAllEqual(splits.class_counts, [40, 100, 20])
+        self.assertAllEqual(splits.split_counts["train"] + splits.split_counts["validation"], [40, 100, 20])
+
     def test_bad_input_is_named(self):
         images, labels = numbered_images()
         broken = images.astype("float32")
@@ -85,16 +108,23 @@ class SplitsTest(tf.test.TestCase):
         good = (images, labels)
         for train, options, text in [
             ((broken, labels), {}, "NaN or infinite pixels in 1 of them, the first at index 7"),
-            ((images, labels - 1), {}, r"labels from -1 to 1"),
+            ((images, labels - 1), {}, "≥ 0. Received: -1"),
             ((images, labels), {"class_names": ["a", "b"]}, r"labels in 0\.\.1"),
-            ((images, 2 * labels), {}, "class 1 has none"),
+            ((images, labels % 2 * 2), {"class_names": ["a", "b", "c"]}, "none of class 1"),
+            ((images, labels % 2), {}, "that training has as well. Received: 2"),
+            ((images, 0 * labels), {}, "test labels"),
+            ((images, np.array(["a", "b", "c"])[labels]), {"class_names": ["a", "b", "c"]}, "beside `class_names`"),
             ((images[:5], labels), {}, "shapes"),
-            ((images, labels.astype("float32")), {}, "integer"),
+            ((images, labels.astype("float32")), {}, "integers or words"),
             ((images[:, :2], labels), {}, "one shape"),
             (good, {"imbalance": 0.5}, "≥ 1"),
             (good, {"imbalance": 1000}, "at least one sample"),
             (good, {"augmentation": "strong"}, "none, light, paper"),
             (good, {"batch_size": 0}, "batch_size=0"),
+            (good, {"class_counts": {"4": 3}}, "a count for '4'"),
+            (good, {"class_counts": {3: 3}}, "a count for class 3"),
+            (good, {"class_counts": {1: 41}}, "1 to 40 samples of class 1"),
+            (good, {"class_counts": {1: 4}, "imbalance": 2}, "not both"),
         ]:
             with self.assertRaisesRegex(ValueError, text):
                 pipeline.make_splits(train, good, **options)
@@ -113,13 +143,25 @@ class AugmentationTest(tf.test.TestCase):
 
     def test_shifts_are_uniform_in_size_with_a_random_sign(self):
         columns = tf.tile(tf.cast(tf.range(16), tf.uint8)[None, None, :, None], [4000, 16, 1, 1])
-        shifted = augmentation._random_shift(columns, [0, 1]).numpy()[:, 8, :, 0].astype(int)
+        shifted = augmentation._random_shift(columns, [0, 1], [3, 3]).numpy()[:, 8, :, 0].astype(int)
         sizes = shifted[:, 8] - 8
         shares = np.array([np.mean(np.abs(sizes) == size) for size in range(4)])
         self.assertAllClose(shares, [0.25] * 4, atol=0.03)
         self.assertAllClose(np.mean(sizes > 0), 0.375, atol=0.03)
         # Nearest fill: beyond the edge the last column repeats.
         self.assertAllEqual(shifted, np.clip(np.arange(16)[None] + sizes[:, None], 0, 15))
+
+    def test_light_augmentation_moves_with_the_size_and_keeps_the_subject(self):
+        first, again = [augmentation.light_augmentation(self.images[:500], [1, 2]).numpy() for _ in range(2)]
+        self.assertAllEqual(first, again)
+        self.assertEqual(first.dtype, np.uint8)
+        means = [batch.mean(axis=(1, 2, 3)) for batch in (first, self.images[:500].numpy())]
+        self.assertBetween(np.abs(means[0] - means[1]).max(), 30, 0.2 * 255 + 8)
+        # One pixel of sixteen, and 22 of 224.
+        for size, most in ((16, 1), (224, 22)):
+            columns = tf.tile(tf.cast(tf.range(size), tf.float32)[None, None, :, None], [400, 2, 1, 1])
+            moved = augmentation._random_shift(columns, [0, 1], [0, most]).numpy()[:, 0, size // 2, 0] - size // 2
+            self.assertEqual((moved.min(), moved.max()), (-most, most))
 
     def test_half_of_the_images_are_mirrored(self):
         flipped = augmentation._random_flip(self.images, [0, 1]).numpy()

@@ -7,12 +7,26 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from arconvl_tf.data.folder import load_folder
-from arconvl_tf.data.pipeline import make_splits
+from arconvl_tf.data.files import load_files
+from arconvl_tf.data.imbalance import stratified_counts, subsample
+from arconvl_tf.data.listings import list_csv, list_folder
+from arconvl_tf.data.pipeline import assemble, make_splits
+from arconvl_tf.data.records import index_records, record_side
 
 DIGITS_TEST_SHARE = 0.2
-TFDS_NAMES = {"mnist": "mnist", "fashion_mnist": "fashion_mnist", "svhn": "svhn_cropped", "cifar10": "cifar10"}
-NAMES = ("digits", *TFDS_NAMES)
+IN_MEMORY = {
+    "mnist": "mnist",
+    "fashion_mnist": "fashion_mnist",
+    "svhn": "svhn_cropped",
+    "cifar10": "cifar10",
+    "cifar100": "cifar100",
+}
+STREAMED_SIZES = {"celeb_a": 64, "i_naturalist2018": 224}
+NAMES = ("digits", *IN_MEMORY, *STREAMED_SIZES)
+# In the order of the paper's supplement.
+HAIR_COLOURS = {"blond": "Blond_Hair", "brown": "Brown_Hair", "gray": "Gray_Hair", "bald": "Bald", "black": "Black_Hair"}
+OVERLAPS = ("exclude", "count")
+I_NATURALIST_SHARE = 0.25
 
 
 class DataUnavailableError(OSError):
@@ -32,22 +46,31 @@ def load_data(
     imbalance=1,
     minority="even",
     profile="step",
+    class_counts=None,
     seed=0,
     batch_size=128,
-    data_dir=None,
     augmentation="none",
+    data_dir=None,
     image_size=None,
+    overlap="exclude",
     skip_corrupt=False,
 ):
-    """Loads a data set by name, or a folder of pictures, and makes its classes imbalanced.
+    """Loads a data set by name, or pictures of your own, and makes its classes imbalanced.
 
     Args:
-        name: `digits` (scikit-learn's handwritten digits, no download), or through TensorFlow Datasets `mnist`,
-            `fashion_mnist`, `svhn` (class = digit − 1; digit 0 is class 9, as in the paper), `cifar10`. Or the path of a
-            folder of class folders, see `folder.load_folder`; it is as imbalanced as it is, `imbalance=1`.
-        imbalance, minority, profile, seed, batch_size, augmentation: see `make_splits`.
+        name: `digits` (scikit-learn's handwritten digits, no download); through TensorFlow Datasets `mnist`,
+            `fashion_mnist`, `svhn` (class = digit − 1; digit 0 is class 9, as in the paper), `cifar10`, `cifar100`,
+            `celeb_a` (five hair colours), `i_naturalist2018` (14 super-categories in alphabetical order; a seeded,
+            stratified quarter of the training pictures). Or the path of a folder of class folders
+            (`listings.list_folder`) or of a CSV file of paths and labels (`listings.list_csv`).
+        imbalance, minority, profile, class_counts, seed, batch_size, augmentation: see `make_splits`.
         data_dir: where TensorFlow Datasets keeps its files; default the environment's `TFDS_DATA_DIR`, or TFDS' own.
-        image_size, skip_corrupt: of a folder, see `folder.load_folder`.
+        image_size: height and width of pictures that are decoded as they are needed: own ones (default: theirs if all
+            are alike, else 64), `celeb_a` (64) and `i_naturalist2018` (224).
+        overlap: what becomes of a CelebA picture with several of the five hair attributes: `"exclude"` leaves it out,
+            as the paper's text says; `"count"` makes it a sample of each, as the paper's counts say (so that validation
+            may hold a training picture under another label). The test side is TFDS' validation split, as in the paper.
+        skip_corrupt: leave unreadable own pictures out instead of refusing the data set.
 
     Returns:
         `Splits`.
@@ -65,23 +88,38 @@ def load_data(
         "imbalance": imbalance,
         "minority": minority,
         "profile": profile,
+        "class_counts": class_counts,
         "seed": seed,
         "batch_size": batch_size,
         "augmentation": augmentation,
     }
+    if overlap not in OVERLAPS:
+        raise ValueError(f"Expected `overlap` to be one of {', '.join(OVERLAPS)}. Received: {overlap!r}")
+    if name in STREAMED_SIZES:
+        size = image_size or STREAMED_SIZES[name]
+        builder = _prepared_builder(name, data_dir)
+        if name == "celeb_a":
+            return _load_celeb_a(builder, (size, size, 3), overlap, options)
+        return _load_i_naturalist2018(builder, (size, size, 3), options)
     if name not in NAMES and pathlib.Path(name).is_dir():
-        return load_folder(name, image_size, skip_corrupt, **options)
+        return load_files(list_folder(name), image_size, skip_corrupt, **options)
+    if name not in NAMES and pathlib.Path(name).is_file():
+        return load_files(list_csv(name), image_size, skip_corrupt, **options)
     arrays = load_arrays(name, data_dir)
+    if image_size is not None:
+        raise ValueError(f"Expected no `image_size` with {name}, whose pictures keep theirs. Received: image_size={image_size}")
     return make_splits(arrays.train, arrays.test, class_names=arrays.class_names, **options)
 
 
 def load_arrays(name, data_dir=None):
-    """The balanced data set as `Arrays`; see `load_data`."""
+    """A data set that fits into memory, as it was published, as `Arrays`; see `load_data`."""
     if name == "digits":
         return _load_digits()
-    if name in TFDS_NAMES:
+    if name in IN_MEMORY:
         return _load_tfds(name, data_dir)
-    raise ValueError(f"Expected a data set ({', '.join(NAMES)}) or a folder of class folders. Received: {name!r}")
+    raise ValueError(
+        f"Expected a data set ({', '.join(NAMES)}), a folder of class folders or a CSV file. Received: {name!r}"
+    )
 
 
 def _load_digits():
@@ -98,14 +136,7 @@ def _load_digits():
 def _load_tfds(name, data_dir):
     import tensorflow_datasets as tfds
 
-    tfds_name = TFDS_NAMES[name]
-    builder = tfds.builder(tfds_name, data_dir=data_dir)
-    if not builder.is_prepared():
-        # Not downloaded unasked: without a network TFDS tries for minutes and leaves half-filled folders behind.
-        raise DataUnavailableError(
-            f"{name} is not prepared in {data_dir or 'the TensorFlow Datasets folder'}. Where there is a network, "
-            f"prepare it once with: tfds build {tfds_name}" + (f" --data_dir {data_dir}" if data_dir else "")
-        )
+    builder = _prepared_builder(name, data_dir)
     sides = [tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1)) for split in ("train", "test")]
     class_names = builder.info.features["label"].names
     (train, test) = [(side["image"], side["label"]) for side in sides]
@@ -113,3 +144,51 @@ def _load_tfds(name, data_dir):
         train, test = [(images, (labels - 1) % 10) for images, labels in (train, test)]
         class_names = class_names[1:] + class_names[:1]
     return Arrays(train, test, class_names)
+
+
+def _load_celeb_a(builder, image_shape, overlap, options):
+    attributes = [f"attributes/{attribute}" for attribute in HAIR_COLOURS.values()]
+    sides = []
+    for split in ("train", "validation"):
+        index = index_records(_record_files(builder, split), attributes)
+        has = np.stack([index.features[attribute] for attribute in attributes], axis=1)
+        if overlap == "exclude":
+            has[has.sum(axis=1) > 1] = 0
+        sides.append(record_side(index, *np.nonzero(has), image_shape))
+    return assemble(*sides, image_shape, list(HAIR_COLOURS), **options)
+
+
+def _load_i_naturalist2018(builder, image_shape, options):
+    names = builder.info.features["supercategory"].names
+    classes = np.argsort(np.argsort(names))
+    sides = []
+    for split in ("train", "validation"):
+        index = index_records(_record_files(builder, split), ["supercategory"])
+        labels = classes[index.features["supercategory"]]
+        chosen = np.arange(len(labels))
+        if split == "train":
+            counts = np.bincount(labels, minlength=len(names))
+            chosen = subsample(labels, stratified_counts(counts, I_NATURALIST_SHARE), options["seed"])
+        sides.append(record_side(index, chosen, labels[chosen], image_shape))
+    return assemble(*sides, image_shape, sorted(names), **options)
+
+
+def _prepared_builder(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    tfds_name = IN_MEMORY.get(name, name)
+    builder = tfds.builder(tfds_name, data_dir=data_dir)
+    if not builder.is_prepared():
+        # Not downloaded unasked: without a network TFDS tries for minutes and leaves half-filled folders behind.
+        raise DataUnavailableError(
+            f"{name} is not prepared in {data_dir or 'the TensorFlow Datasets folder'}. Where there is a network, "
+            f"prepare it once with: tfds build {tfds_name}" + (f" --data_dir {data_dir}" if data_dir else "")
+        )
+    return builder
+
+
+def _record_files(builder, split):
+    file_format = builder.info.file_format.value
+    if file_format != "tfrecord":
+        raise DataUnavailableError(f"Expected {builder.name} in TFDS' own file format, tfrecord. Received: {file_format}")
+    return [str(file) for file in builder.info.splits[split].filepaths]

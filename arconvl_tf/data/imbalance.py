@@ -2,13 +2,17 @@
 
 import numpy as np
 
+MINORITIES = ("even", "odd", "last")
+PROFILES = ("step", "exponential")
+
 
 def minority_classes(num_classes, minority="even"):
     """Resolves a choice of minority classes to sorted class numbers.
 
     Args:
         num_classes: `k`.
-        minority: `"even"` (the paper's choice: classes 0, 2, 4, …), `"odd"`, or a list of class numbers.
+        minority: `"even"` (the paper's choice: classes 0, 2, 4, …), `"odd"`, `"last"` (the second half of the classes,
+            as in the step profile of CIFAR-10-LT), or a list of class numbers.
 
     Raises:
         ValueError: on another word, a number outside 0..k−1, or when no class is left as a majority.
@@ -18,8 +22,11 @@ def minority_classes(num_classes, minority="even"):
         [0, 2, 4]
     """
     if isinstance(minority, str):
-        if minority not in ("even", "odd"):
-            raise ValueError(f'Expected `minority` to be "even", "odd" or a list of classes. Received: {minority!r}')
+        if minority not in MINORITIES:
+            choices = ", ".join(f'"{choice}"' for choice in MINORITIES)
+            raise ValueError(f"Expected `minority` to be {choices} or a list of classes. Received: {minority!r}")
+        if minority == "last":
+            return np.arange((num_classes + 1) // 2, num_classes)
         return np.arange(int(minority == "odd"), num_classes, 2)
     chosen = np.unique(np.asarray(list(minority), dtype="int64"))
     if len(chosen) and (chosen[0] < 0 or chosen[-1] >= num_classes):
@@ -70,6 +77,57 @@ def imbalanced_counts(class_counts, imbalance, minority="even", profile="step"):
             f"Expected an `imbalance` that leaves every class at least one sample; imbalance={imbalance:g} leaves "
             f"none of class {vanished[0]}, which has {at_hand[vanished[0]]} samples"
         )
+    return counts
+
+
+def explicit_counts(class_counts, wanted):
+    """The counts a user asks for by class; classes that aren't named keep all they have.
+
+    Args:
+        class_counts: samples of each class at hand, shape (k,).
+        wanted: {class number: samples}.
+
+    Returns:
+        Integer array of shape (k,).
+
+    Raises:
+        ValueError: on an unknown class, or a count that isn't in 1..samples at hand.
+
+    Example:
+        >>> explicit_counts([50, 60, 70], {2: 7}).tolist()
+        [50, 60, 7]
+    """
+    counts = np.array(class_counts, dtype="int64")
+    for label, count in wanted.items():
+        if not 0 <= label < len(counts):
+            raise ValueError(f"Expected classes within 0..{len(counts) - 1}. Received: a count for class {label}")
+        if not 1 <= count <= counts[label]:
+            raise ValueError(f"Expected 1 to {counts[label]} samples of class {label}. Received: {count}")
+        counts[label] = count
+    return counts
+
+
+def stratified_counts(class_counts, share):
+    """How many samples of each class make up a share of all of them.
+
+    Whole numbers by the largest remainders, equal remainders to the lower class: a quarter of iNaturalist 2018 gives
+    the supplement's counts.
+
+    Args:
+        class_counts: samples of each class, shape (k,).
+        share: in 0..1.
+
+    Returns:
+        Integer array of shape (k,), whose sum is `⌊share · Σ N⌋`.
+
+    Example:
+        >>> stratified_counts([6, 10, 2], share=0.25).tolist()
+        [2, 2, 0]
+    """
+    exact = np.asarray(class_counts) * share
+    counts = np.floor(exact).astype("int64")
+    remaining = int(np.floor(np.sum(class_counts) * share)) - counts.sum()
+    counts[np.argsort(counts - exact, kind="stable")[:remaining]] += 1
     return counts
 
 

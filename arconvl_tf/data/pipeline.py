@@ -24,7 +24,8 @@ class Splits(NamedTuple):
     `train`, `validation` and `test` are datasets of (images float32 in 0–255, labels int64). `class_counts` are the
     training samples of each class, before the validation share is set aside (the counts of the paper's supplement);
     `split_counts` gives those of each split. `epoch` numbers the passes over `train`: shuffling and augmentation are
-    functions of (seed, epoch). A new pass adds one; assign `e - 1` to it before a pass to make that pass epoch `e`.
+    functions of (seed, epoch). A new pass adds one; assign `e - 1` to it before a pass to make that pass epoch `e`. It
+    is `None` where the order is not the library's to decide (`datasets.from_datasets`).
     """
 
     train: tf.data.Dataset
@@ -34,7 +35,7 @@ class Splits(NamedTuple):
     class_names: list
     image_shape: tuple
     split_counts: dict
-    epoch: tf.Variable
+    epoch: tf.Variable | None
 
 
 def make_splits(
@@ -43,6 +44,7 @@ def make_splits(
     imbalance=1,
     minority="even",
     profile="step",
+    class_counts=None,
     seed=0,
     batch_size=128,
     augmentation="none",
@@ -55,21 +57,24 @@ def make_splits(
 
     Args:
         train: (images, labels): images (n, height, width) or (n, height, width, channels) in 0–255, of any real
-            type; labels (n,) integers 0..k−1.
+            type; labels (n,) integers or words. Classes are numbered in the order of the sorted labels of `train`.
         test: (images, labels) likewise.
         imbalance: `q`, how many times fewer samples a minority class keeps.
-        minority: `"even"`, `"odd"` or a list of class numbers.
+        minority: `"even"`, `"odd"`, `"last"` or a list of class numbers, see `imbalance.minority_classes`.
         profile: `"step"` (the paper's) or `"exponential"` (long-tailed), see `imbalance.imbalanced_counts`.
+        class_counts: instead of an imbalance, `{class: samples to keep}`; a class is a name (`str`) or a number, and one
+            that isn't named keeps all its samples.
         seed: decides which samples are kept, how they are split and in which order they come.
         batch_size: of the training data.
-        augmentation: `"none"`, `"light"` (shifts, flips) or `"paper"` (and erasing; for 8-bit images).
-        class_names: optional list of k names; the class numbers otherwise.
+        augmentation: `"none"`, `"light"` or `"paper"` (for 8-bit images), see `augmentation`.
+        class_names: optional list of k names; labels must then be 0..k−1. The labels themselves otherwise.
 
     Returns:
         `Splits`.
 
     Raises:
-        ValueError: on images with NaN or of unequal shape, labels outside 0..k−1, an imbalance that empties a class.
+        ValueError: on images with NaN or of unequal shape, a single class, test labels that training doesn't know, an
+            imbalance that empties a class.
 
     Example:
         >>> images, labels = np.zeros((60, 8, 8), "uint8"), np.arange(60) % 3
@@ -83,27 +88,40 @@ def make_splits(
         raise ValueError(
             f"Expected training and test images of one shape. Received: {train_images.shape[1:]} and {test_images.shape[1:]}"
         )
+    if class_names is None:
+        class_names, train_labels = np.unique(train_labels, return_inverse=True)
+        test_labels = _numbered(test_labels, class_names)
+    for labels, side in ((train_labels, "training"), (test_labels, "test")):
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(f"Expected integer {side} labels beside `class_names`. Received: {labels.dtype}")
     if augmentation == "paper" and train_images.dtype != "uint8":
         raise ValueError(f'Expected 8-bit images (uint8) for augmentation="paper". Received: {train_images.dtype}')
-    num_classes = len(class_names) if class_names is not None else int(train_labels.max()) + 1
-    names = class_names if class_names is not None else range(num_classes)
     return assemble(
         _side_in_memory(train_images, train_labels),
         _side_in_memory(test_images, test_labels),
         train_images.shape[1:],
-        [str(name) for name in names],
+        [str(name) for name in class_names],
         imbalance=imbalance,
         minority=minority,
         profile=profile,
+        class_counts=class_counts,
         seed=seed,
         batch_size=batch_size,
         augmentation=augmentation,
     )
 
 
+def _numbered(labels, class_names):
+    """The places of labels among sorted names."""
+    unknown = np.setdiff1d(labels, class_names)
+    if len(unknown):
+        raise ValueError(f"Expected test labels that training has as well. Received: {unknown[0]}")
+    return np.searchsorted(class_names, labels)
+
+
 def _side_in_memory(images, labels):
     with tf.device(PIPELINE_DEVICE):
-        return Side(functools.partial(tf.gather, tf.constant(images)), labels)
+        return Side(functools.partial(tf.gather, tf.constant(images)), labels.astype("int64"))
 
 
 class Side(NamedTuple):
@@ -123,6 +141,7 @@ def assemble(
     imbalance=1,
     minority="even",
     profile="step",
+    class_counts=None,
     seed=0,
     batch_size=128,
     augmentation="none",
@@ -140,10 +159,17 @@ def assemble(
     if not (isinstance(batch_size, (int, np.integer)) and batch_size >= 1):
         raise ValueError(f"Expected `batch_size` to be a whole number ≥ 1. Received: batch_size={batch_size}")
     num_classes = len(class_names)
+    if num_classes < 2:
+        raise ValueError(f"Expected at least two classes. Received: {', '.join(class_names)}")
     at_hand = _count(train.labels, num_classes, "training")
     _count(test.labels, num_classes, "test")
 
-    class_counts = imbalances.imbalanced_counts(at_hand, imbalance, minority, profile)
+    if class_counts:
+        if imbalance != 1:
+            raise ValueError(f"Expected an `imbalance` or `class_counts`, not both. Received: imbalance={imbalance:g}")
+        class_counts = imbalances.explicit_counts(at_hand, _by_number(class_counts, class_names))
+    else:
+        class_counts = imbalances.imbalanced_counts(at_hand, imbalance, minority, profile)
     kept = imbalances.subsample(train.labels, class_counts, seed)
     if validation is None:
         kept, validation_indices = _stratified_split(kept, train.labels[kept], seed)
@@ -164,6 +190,15 @@ def assemble(
         split_counts={name: np.bincount(side.labels, minlength=num_classes) for name, side in sides.items()},
         epoch=epoch,
     )
+
+
+def _by_number(class_counts, class_names):
+    """`{class number: samples}` from class names or numbers."""
+    unknown = [label for label in class_counts if isinstance(label, str) and label not in class_names]
+    if unknown:
+        raise ValueError(f"Expected classes among {', '.join(class_names)}. Received: a count for {unknown[0]!r}")
+    numbers = {name: number for number, name in enumerate(class_names)}
+    return {numbers[label] if isinstance(label, str) else label: count for label, count in class_counts.items()}
 
 
 def _training_dataset(side, batch_size, seed, epoch, augment):
@@ -240,6 +275,8 @@ def _stratified_split(indices, labels, seed):
 
 def _validate(images, labels, side):
     images, labels = np.asarray(images), np.asarray(labels)
+    if labels.dtype == object:  # a column of words from pandas
+        labels = np.array(labels.tolist())
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels) or not len(images):
@@ -247,8 +284,10 @@ def _validate(images, labels, side):
             f"Expected {side} images (n, height, width[, channels]) and labels (n,), n ≥ 1. "
             f"Received: shapes {images.shape} and {labels.shape}"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"Expected integer {side} labels. Received: {labels.dtype}")
+    if not np.issubdtype(labels.dtype, np.integer) and labels.dtype.kind not in "US":
+        raise ValueError(f"Expected {side} labels to be integers or words. Received: {labels.dtype}")
+    if labels.dtype.kind == "i" and labels.min() < 0:
+        raise ValueError(f"Expected {side} labels ≥ 0. Received: {labels.min()}")
     if np.issubdtype(images.dtype, np.floating):
         bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
         if len(bad):
@@ -256,7 +295,7 @@ def _validate(images, labels, side):
                 f"Expected finite {side} images. Received: NaN or infinite pixels in {len(bad)} of them, "
                 f"the first at index {bad[0]}"
             )
-    return images, labels.astype("int64")
+    return images, labels
 
 
 def _count(labels, num_classes, side):
@@ -267,8 +306,5 @@ def _count(labels, num_classes, side):
     counts = np.bincount(labels, minlength=num_classes)
     empty = np.flatnonzero(counts == 0)
     if side == "training" and len(empty):
-        raise ValueError(
-            f"Expected training samples of every class 0..{num_classes - 1}: class {empty[0]} has none. "
-            "Number the classes without gaps"
-        )
+        raise ValueError(f"Expected training samples of every class 0..{num_classes - 1}. Received: none of class {empty[0]}")
     return counts

@@ -33,16 +33,21 @@ class Recipe:
 _DIGITS = Recipe("simple_cnn", epochs=30, batch_size=32, learning_rate_drops=(16, 24))
 _GREY = Recipe("simple_cnn", epochs=50)
 _COLOUR = Recipe("resnet44", epochs=50, augmentation="paper")
+_LONG = dataclasses.replace(_COLOUR, epochs=100, learning_rate_drops=(51, 81))
+_LARGE = dataclasses.replace(_LONG, backbone="resnet56", batch_size=64, augmentation="none")
 
 RECIPES = {
     "digits": _DIGITS,
     "mnist": _GREY,
     "fashion_mnist": _GREY,
     "svhn": _COLOUR,
-    "cifar10": dataclasses.replace(_COLOUR, epochs=100, learning_rate_drops=(51, 81)),
+    "cifar10": _LONG,
+    "cifar100": _LONG,  # not in the paper
+    "celeb_a": _LARGE,
+    "i_naturalist2018": _LARGE,
 }
-# Own pictures: long enough for a few thousand of them, with the augmentation that suits most subjects.
-FOLDER_RECIPE = dataclasses.replace(_COLOUR, epochs=100, learning_rate_drops=(51, 81), augmentation="light")
+# Long enough for a few thousand pictures, with the augmentation that suits most subjects.
+OWN_PICTURES = dataclasses.replace(_LONG, augmentation="light")
 BACKBONES = ("simple_cnn", "resnet44", "resnet56")
 # method → (module, objective class, options of its own); a constructor that takes class counts is given them.
 METHODS = {
@@ -61,7 +66,9 @@ METHODS = {
 }
 DEFERRED_SHARE = 0.8  # of the epochs pass before LDAM's weights set in
 # (method, data set) → what the supplement sets otherwise there.
-LOSS_OPTIONS = {("affinity", name): {"affinity_margin": 0.43} for name in ("svhn", "cifar10")}
+_COLOURED = ("svhn", "cifar10", "celeb_a", "i_naturalist2018")
+LOSS_OPTIONS = {("affinity", name): {"affinity_margin": 0.43} for name in _COLOURED}
+LOSS_OPTIONS["cb-focal", "i_naturalist2018"] = {"effective_number_beta": 0.999, "focusing": 0.5}
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
@@ -76,19 +83,21 @@ class RunConfig:
     recipe: Recipe
     method: str = "arconvl"
     imbalance: float = 1.0
-    minority: str = "even"
+    minority: str | list = "even"
     profile: str = "step"
+    class_counts: dict = dataclasses.field(default_factory=dict)
     seed: int = 0
     feature_dim: int = 64
     image_size: int | None = None
+    overlap: str = "exclude"
     skip_corrupt: bool = False
     precision: str = "float32"
     loss_options: dict = dataclasses.field(default_factory=dict)
 
     def follows_the_paper(self):
         """Whether data and protocol are the paper's, so that its numbers are the ones to compare with."""
-        own = (self.minority, self.profile, self.feature_dim) == ("even", "step", 64)
-        return own and self.recipe == RECIPES.get(self.dataset)
+        data = (self.minority, self.profile, self.class_counts) == ("even", "step", {})
+        return data and self.feature_dim == 64 and self.recipe == RECIPES.get(self.dataset)
 
     def to_dict(self):
         return dataclasses.asdict(self)
@@ -97,6 +106,11 @@ class RunConfig:
     def from_dict(cls, values):
         recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in values["recipe"].items()}
         return cls(**{**values, "recipe": Recipe(**recipe)})
+
+
+def default_imbalance(dataset):
+    """The `q` of a data set when none is asked for: 10, or 1 where nature has seen to it."""
+    return 1.0 if dataset in ("celeb_a", "i_naturalist2018") else 10.0
 
 
 def adjusted(recipe, **changes):

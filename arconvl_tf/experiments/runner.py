@@ -148,11 +148,13 @@ def load_run_data(config, data_dir=None):
         imbalance=config.imbalance,
         minority=config.minority,
         profile=config.profile,
+        class_counts=config.class_counts,
         seed=config.seed,
         batch_size=recipe.batch_size,
         augmentation=recipe.augmentation,
         data_dir=data_dir,
         image_size=config.image_size,
+        overlap=config.overlap,
         skip_corrupt=config.skip_corrupt,
     )
 
@@ -213,10 +215,9 @@ def versions():
 
 
 def _flat(values):
-    """One level of names: what a recipe or the loss options hold stands beside the rest."""
-    nested = {name: value for name, value in values.items() if isinstance(value, dict)}
-    flat = {name: value for name, value in values.items() if name not in nested}
-    return flat | {name: value for inner in nested.values() for name, value in inner.items()}
+    """One level of names: what the recipe and the loss options hold stands beside the rest."""
+    rest = dict(values)
+    return rest.pop("recipe") | rest.pop("loss_options") | rest
 
 
 def _piecewise(epochs, values, steps_per_epoch):

@@ -119,7 +119,7 @@ class FolderTest(tf.test.TestCase):
         self.fill({"a": 5, "c": 5}, under="test")
         with self.assertRaisesRegex(ValueError, "classes a, b in .*test. Received: c"):
             load_data(str(self.root))
-        with self.assertRaisesRegex(ValueError, "class folders without any"):
+        with self.assertRaisesRegex(ValueError, "pictures in test. Received: none"):
             for path in (self.root / "test").rglob("*.png"):
                 path.unlink()
             (self.root / "test" / "c").rmdir()

@@ -1,0 +1,73 @@
+"""Datasets that exist already: what the losses must know about them is found by one pass over each."""
+
+import numpy as np
+import tensorflow as tf
+
+from arconvl_tf.data.pipeline import Splits
+
+
+def from_datasets(train, validation, test, class_names=None):
+    """Turns `tf.data.Dataset`s of your own into `Splits`; nothing is thinned, shuffled or changed.
+
+    Args:
+        train, validation, test: batches of (images (n, height, width, channels), labels (n,) integers 0..k−1); further
+            elements, such as sample weights, are passed on. Shuffling and augmentation are your own.
+        class_names: list of k names; by default the class numbers.
+
+    Returns:
+        `Splits`, with the counts of one pass over each dataset; `epoch` is `None`.
+
+    Raises:
+        ValueError: on a dataset that never ends or holds single samples, pictures with NaN, labels outside 0..k−1, a
+            class without training samples, fewer than two classes.
+
+    Example:
+        >>> images, labels = np.zeros((6, 8, 8, 1), "float32"), [0, 1, 1, 0, 1, 1]
+        >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(4)
+        >>> splits = from_datasets(dataset, dataset, dataset, class_names=["owl", "cat"])
+        >>> splits.class_counts.tolist(), len(splits.train)
+        ([2, 4], 2)
+    """
+    sides = {"train": train, "validation": validation, "test": test}
+    counted = {name: _count(dataset, name) for name, dataset in sides.items()}
+    num_classes = len(class_names) if class_names is not None else max(2, len(counted["train"][0]))
+    for name, (counts, _) in counted.items():
+        if len(counts) > num_classes:
+            raise ValueError(f"Expected {name} labels in 0..{num_classes - 1}. Received: label {len(counts) - 1}")
+    split_counts = {name: np.pad(counts, (0, num_classes - len(counts))) for name, (counts, _) in counted.items()}
+    empty = np.flatnonzero(split_counts["train"] == 0)
+    if len(empty):
+        raise ValueError(f"Expected training samples of every class 0..{num_classes - 1}. Received: none of class {empty[0]}")
+    sides = {
+        name: dataset.apply(tf.data.experimental.assert_cardinality(counted[name][1])) for name, dataset in sides.items()
+    }
+    return Splits(
+        **sides,
+        class_counts=split_counts["train"],
+        class_names=[str(name) for name in (class_names if class_names is not None else range(num_classes))],
+        image_shape=tuple(train.element_spec[0].shape[1:]),
+        split_counts=split_counts,
+        epoch=None,
+    )
+
+
+def _count(dataset, side):
+    """(samples of each class, batches) of one pass."""
+    specification = dataset.element_spec
+    if not isinstance(specification, tuple) or len(specification) < 2 or specification[1].shape.rank != 1:
+        raise ValueError(f"Expected {side} batches of (images, labels (n,)). Received: {specification}")
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(f"Expected a {side} dataset that ends. Received: one that repeats for ever")
+    counts, batches = np.zeros(0, dtype="int64"), 0
+    for images, labels, *_ in dataset:
+        if labels.dtype.is_floating or tf.reduce_min(labels) < 0:
+            raise ValueError(f"Expected {side} labels to be whole numbers ≥ 0. Received: {labels.numpy()[:5]}, …")
+        if images.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(images)):
+            raise ValueError(f"Expected finite {side} images. Received: NaN or infinite pixels in batch {batches}")
+        own = np.bincount(labels.numpy())
+        counts = np.pad(counts, (0, max(0, len(own) - len(counts))))
+        counts[: len(own)] += own
+        batches += 1
+    if not batches:
+        raise ValueError(f"Expected {side} samples. Received: an empty dataset")
+    return counts, batches
