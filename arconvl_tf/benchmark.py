@@ -14,6 +14,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 
@@ -22,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf import backbones, hardware, losses, regions
-from arconvl_tf.data import make_splits
+from arconvl_tf.data import load_data, make_splits
 from arconvl_tf.data.pipeline import without_autotuning
 from arconvl_tf.metrics import GMean
 from arconvl_tf.models import ARConvL
@@ -35,6 +36,7 @@ CLASS_COUNTS = np.tile([60, 6000], 5)
 BATCH_SIZE = 128
 HEAD_SIZES = [(10, 64), (100, 64), (1000, 64), (8142, 64), (8142, 2048), (100_000, 64)]
 HEAD_BATCH = 64
+FOLDER_SIZES = (5_000, 50_000)
 
 
 def run(sections=None, repeats=5, steps=10):
@@ -130,6 +132,48 @@ def input_pipeline(repeats, steps):
     return take_turns(variants, repeats, per=len(datasets["none"]))
 
 
+def picture_folder(repeats, steps):
+    """A folder of JPEG files of 64×64 pixels: finding and checking them, then one pass, each size in a new process."""
+    results = {}
+    for count in FOLDER_SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            _write_pictures(pathlib.Path(folder), count)
+            script = f"from arconvl_tf import benchmark; benchmark.print_folder({folder!r})"
+            results[f"{count} pictures"] = json.loads(_in_new_process(script))
+    return results
+
+
+def print_folder(folder):
+    """Measures one folder and prints JSON; see `picture_folder`. Megabytes are the growth of the process by then."""
+    small = np.zeros((9, 64, 64, 3), "uint8"), np.arange(9) % 3
+    list(make_splits(small, small).train)  # so that what TensorFlow needs anyway is not counted
+    marks = [(time.perf_counter(), _peak_kilobytes())]
+    splits = load_data(folder)
+    marks.append((time.perf_counter(), _peak_kilobytes()))
+    for _ in splits.train:
+        pass
+    marks.append((time.perf_counter(), _peak_kilobytes()))
+    (started, before), (loaded, after_loading), (ended, after_pass) = marks
+    result = {
+        "files_checked_a_second": sum(int(counts.sum()) for counts in splits.split_counts.values()) / (loaded - started),
+        "pictures_a_second": int(splits.split_counts["train"].sum()) / (ended - loaded),
+        "megabytes_to_load": round((after_loading - before) / 1024),
+        "megabytes_with_a_pass": round((after_pass - before) / 1024),
+    }
+    print(json.dumps(result))
+
+
+def _write_pictures(folder, count, distinct=500):
+    """Smooth random pictures in three classes."""
+    coarse = tf.constant(np.random.default_rng(0).integers(0, 256, (distinct, 8, 8, 3)), tf.float32)
+    pixels = tf.cast(tf.clip_by_value(tf.image.resize(coarse, (64, 64), "bicubic"), 0, 255), tf.uint8)
+    encoded = [tf.io.encode_jpeg(picture).numpy() for picture in pixels]
+    for number in range(count):
+        path = folder / f"class {number % 3}" / f"{number:06}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(encoded[number % distinct])
+
+
 def evaluation(repeats, steps):
     """`evaluate`, seconds a picture, in the large batches of this library's validation data."""
     variants = {}
@@ -161,7 +205,7 @@ def print_head(num_classes, feature_dim, part, repeats):
     labels = tf.constant(rng.integers(0, num_classes, HEAD_BATCH))
     bias = tf.Variable(tf.zeros(num_classes))
     priors = tf.fill([num_classes], 1.0 / num_classes)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_kilobytes()
 
     @tf.function
     def step():
@@ -180,7 +224,7 @@ def print_head(num_classes, feature_dim, part, repeats):
         return tf.reduce_sum(by_features)
 
     result = take_turns({"step": lambda: step().numpy()}, repeats)["step"]
-    result["peak_megabytes"] = round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    result["peak_megabytes"] = round((_peak_kilobytes() - before) / 1024)
     print(json.dumps(result))
 
 
@@ -232,6 +276,7 @@ def print_steps(threads, repeats, steps):
 SECTIONS = {
     "training_step": training_step,
     "input_pipeline": input_pipeline,
+    "picture_folder": picture_folder,
     "evaluation": evaluation,
     "region_head": region_head,
     "start_up": start_up,
@@ -324,6 +369,14 @@ def _fit(model, dataset):
     return lambda: model.fit(dataset, verbose=0, shuffle=False)
 
 
+def _peak_kilobytes():
+    """Of this process; `getrusage` would begin with the memory of the process that started it."""
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # macOS, in bytes there
+
+
 def _cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -342,8 +395,3 @@ def _output(process):
 
 def _in_new_process(script):
     return _output(_start_process(script))
-
-
-def write(results, path):
-    """Writes the results as JSON."""
-    pathlib.Path(path).write_text(json.dumps(results, indent=1) + "\n")

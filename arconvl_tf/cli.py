@@ -66,11 +66,11 @@ class _Setting(click.ParamType):
 
     def convert(self, value, param, ctx):
         name, _, number = value.rpartition("=")
-        try:
-            return name, self.number_type(number)
-        except ValueError:
-            kind = "NUMBER" if self.number_type is float else "WHOLE NUMBER"
-            self.fail(f"Expected NAME={kind}. Received: {value!r}", param, ctx)
+        with contextlib.suppress(ValueError):
+            if name:
+                return name, self.number_type(number)
+        kind = "NUMBER" if self.number_type is float else "WHOLE NUMBER"
+        self.fail(f"Expected NAME={kind}. Received: {value!r}", param, ctx)
 
 
 class _Minority(click.ParamType):
@@ -112,7 +112,7 @@ def _data_options(command):
 
 
 @cli.command()
-@click.option("--dataset", default="digits", show_default=True, help=f"{', '.join(recipes.RECIPES)}, a folder or a CSV file.")
+@click.option("--dataset", default="digits", show_default=True, help=f"A folder, a CSV file, or {', '.join(recipes.RECIPES)}.")
 @click.option("--method", type=click.Choice(list(recipes.METHODS)), default="arconvl", show_default=True)
 @_data_options
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the paper's; learning-rate drops move along.")
@@ -232,7 +232,8 @@ def data(dataset, out, imbalance, **options):
         table.add_row(name, *parts, "█" * max(1, round(30 * count / largest)))
     CONSOLE.print(table)
     CONSOLE.print(f"imbalance ratio {largest / min(splits.class_counts):.4g}, pictures {splits.image_shape}")
-    CONSOLE.print(f"test pictures that training shows as well: {inspection.shared_pictures(splits.train, splits.test)}")
+    seen = splits.train.concatenate(splits.validation)
+    CONSOLE.print(f"test pictures that training or validation shows as well: {inspection.shared_pictures(seen, splits.test)}")
     sheet = inspection.examples(splits.train, len(splits.class_names), per_class=8)
     figures.draw_picture_sheet(sheet, splits.class_counts, splits.class_names).savefig(out, dpi=120)
     CONSOLE.print(f"Examples (rare classes in red): [bold]{out}[/bold]")
@@ -250,7 +251,7 @@ def _resolve(dataset, imbalance, class_counts):
 
 
 BENCHMARK_SECTIONS = (
-    "training_step", "input_pipeline", "evaluation", "region_head", "start_up", "parallel_runs",
+    "training_step", "input_pipeline", "picture_folder", "evaluation", "region_head", "start_up", "parallel_runs",
 )  # fmt: skip
 
 
@@ -274,7 +275,7 @@ def benchmark(sections, repeats, steps, out):
             table.add_row(variant, *[f"{values[name]:.4g}" if name in values else "" for name in names])
         CONSOLE.print(table)
     if out:
-        benchmarks.write(results, out)
+        pathlib.Path(out).write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _print_metrics(about, result, config=None):

@@ -91,6 +91,10 @@ class CommandLineTest(tf.test.TestCase):
             (["--beta", "big"], ["adaptive", "big"]),
             (["--epochs", "0"], ["epochs"]),
             (["--method", "cpl", "--beta", "1"], ["beta"]),
+            (["--minority", "some"], ["even, odd, last", "some"]),
+            (["--count", "3"], ["WHOLE NUMBER", "'3'"]),
+            (["--count", "three=5"], ["'three'"]),
+            (["--dataset", __file__], ["path and label"]),
             (["--dataset", "mnist", "--data-dir", self.folder / "empty"], ["tfds build mnist"]),
         ]:
             self.assertOneLine(arconvl("train", *arguments, "--out", out), *texts)
@@ -105,6 +109,15 @@ class CommandLineTest(tf.test.TestCase):
         self.assertIn("shows as well: 0", result.stdout)
         self.assertEqual(tf.io.decode_png(sheet.read_bytes()).shape[-1], 4)
         self.assertOneLine(arconvl("data", "minst"), "minst", "fashion_mnist")
+
+    def test_classes_can_be_thinned_by_hand(self):
+        sheet = self.folder / "sheet by hand.png"
+        by_count = arconvl("data", "digits", "--count", "3=7", "--count", "0=20", "--out", sheet).stdout
+        self.assertRegex(by_count, r"0 +│ 18 +│ 2 ")
+        self.assertRegex(by_count, r"3 +│ 6 +│ 1 ")
+        by_class = arconvl("data", "digits", "--minority", "3,0", "--imbalance", 20, "--out", sheet).stdout
+        self.assertRegex(by_class, r"0 +│ 6 +│ 1 ")
+        self.assertRegex(by_class, r"3 +│ 6 +│ 1 ")
 
     def test_another_run_is_not_overwritten(self):
         self.assertOneLine(arconvl("train", "--seed", 7, "--out", self.run_directory), "seed 0 in place of 7")

@@ -1,6 +1,6 @@
 """Pictures on disk: finding, checking and decoding them."""
 
-import concurrent.futures
+import multiprocessing.pool
 import pathlib
 
 import tensorflow as tf
@@ -73,8 +73,8 @@ def examine(paths):
     Returns:
         (shapes, unreadable): the (height, width, channels) of every readable file in order, and the other paths.
     """
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        shapes = list(pool.map(_shape, paths))
+    with multiprocessing.pool.ThreadPool() as pool:
+        shapes = list(pool.imap(_shape, paths, chunksize=64))
     unreadable = [path for path, shape in zip(paths, shapes) if shape is None]
     return [shape for shape in shapes if shape is not None], unreadable
 

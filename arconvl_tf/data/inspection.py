@@ -9,7 +9,7 @@ def shared_pictures(first, second):
     """How many samples of `second` show a picture that `first` holds as well, pixel for pixel.
 
     Args:
-        first, second: datasets of (images, labels), for instance training and test side of `Splits`.
+        first, second: datasets of (images, labels), for instance the training and test side of `Splits`.
     """
     known = set(_fingerprints(first))
     return sum(fingerprint in known for fingerprint in _fingerprints(second))
