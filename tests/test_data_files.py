@@ -98,7 +98,10 @@ class FolderTest(tf.test.TestCase):
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), "uint8")).save(whole, "PNG")
         (self.root / "b" / "cut.png").write_bytes(whole.getvalue()[:2000])
         (self.root / "b" / "empty.jpg").write_bytes(b"")
-        with self.assertRaisesRegex(ValueError, r"3 that can't: .*broken\.png.*cut\.png.*empty\.jpg.*--skip-corrupt"):
+        (self.root / "b" / "link.jpg").symlink_to("absent.jpg")
+        (self.root / "b" / "loop.jpg").symlink_to("loop.jpg")
+        names = r"broken\.png.*cut\.png.*empty\.jpg.*link\.jpg.*loop\.jpg"
+        with self.assertRaisesRegex(ValueError, rf"5 that can't: .*{names}.*--skip-corrupt"):
             load_data(str(self.root))
         splits = load_data(str(self.root), skip_corrupt=True)
         self.assertEqual(sum(counts.sum() for counts in splits.split_counts.values()), 20)

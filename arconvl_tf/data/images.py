@@ -31,7 +31,7 @@ def find_images(paths):
 def images_below(folder):
     """The picture files of a folder and its subfolders, sorted; possibly none."""
     return sorted(
-        path for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        path for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
     )
 
 
