@@ -103,10 +103,11 @@ def fold_center_pairs(centers, function, initial):
     """
     num_classes = tf.shape(centers)[0]
     block = max(1, BLOCK_ELEMENTS // max(1, centers.shape[0] or 0))
+    points = _points(centers, tf.reduce_mean(centers, axis=0))
 
     def visit(start, *state):
         rows = tf.range(start, tf.minimum(start + block, num_classes))
-        distances = _squared_distances(tf.gather(centers, rows), centers)
+        distances = _squared_distances(_Points(*(tf.gather(values, rows) for values in points)), points)
         return (start + block, *function(rows, distances, *state))
 
     if centers.shape[0] is not None and centers.shape[0] <= block:
@@ -124,31 +125,43 @@ def fold_center_pairs(centers, function, initial):
 
 @tf.custom_gradient
 def _differentiable_distances(features, centers):
-    distances = _squared_distances(features, centers)
+    # Distances don't change when the origin moves; at the mean centre the norms, and with them the rounding, are small.
     origin = tf.reduce_mean(centers, axis=0)
-    features, centers = features - origin, centers - origin
+    features, centers = _points(features, origin), _points(centers, origin)
+    distances = _squared_distances(features, centers)
 
     def gradient(upstream):
         upstream = tf.where(distances < MAX_SQUARED_DISTANCE, upstream, 0.0)
+        by_sample, by_class = tf.reduce_sum(upstream, axis=1)[:, None], tf.reduce_sum(upstream, axis=0)[:, None]
         return (
-            2.0 * (tf.reduce_sum(upstream, axis=1)[:, None] * features - tf.matmul(upstream, centers)),
-            2.0 * (tf.reduce_sum(upstream, axis=0)[:, None] * centers - tf.matmul(upstream, features, transpose_a=True)),
+            2.0 * (by_sample * features.moved - tf.matmul(upstream, centers.moved)),
+            2.0 * (by_class * centers.moved - tf.matmul(upstream, features.moved, transpose_a=True)),
         )
 
     return distances, gradient
 
 
+class _Points(NamedTuple):
+    """Vectors (m, d) as they were given, seen from another origin (m, d), and their squared norms there (m,)."""
+
+    given: tf.Tensor
+    moved: tf.Tensor
+    norms: tf.Tensor
+
+
+def _points(vectors, origin):
+    moved = vectors - origin
+    return _Points(vectors, moved, tf.reduce_sum(tf.square(moved), axis=1))
+
+
 def _squared_distances(features, centers):
-    """The values of `squared_distances`, without its gradient."""
-    # Distances don't change when the origin moves; at the mean centre the norms, and with them the rounding, are small.
-    origin = tf.reduce_mean(centers, axis=0)
-    moved_features, moved_centers = features - origin, centers - origin
-    norms = tf.reduce_sum(tf.square(moved_features), axis=1)[:, None] + tf.reduce_sum(tf.square(moved_centers), axis=1)
-    distances = norms - 2.0 * tf.matmul(moved_features, moved_centers, transpose_b=True)
+    """The values of `squared_distances`, without its gradient, between two sets of `_Points` of one origin."""
+    norms = features.norms[:, None] + centers.norms
+    distances = norms - 2.0 * tf.matmul(features.moved, centers.moved, transpose_b=True)
     # `not >` rather than `<=`: a NaN from ∞ − ∞ is measured again as well.
     cancelled = tf.where(tf.logical_not(distances > CANCELLATION_SHARE * norms))
-    distances = tf.tensor_scatter_nd_update(distances, cancelled, _paired_distances(features, centers, cancelled))
-    return tf.minimum(distances, MAX_SQUARED_DISTANCE)
+    measured = _paired_distances(features.given, centers.given, cancelled)
+    return tf.minimum(tf.tensor_scatter_nd_update(distances, cancelled, measured), MAX_SQUARED_DISTANCE)
 
 
 def _paired_distances(features, centers, pairs):
