@@ -79,6 +79,8 @@ class CommandLineTest(tf.test.TestCase):
         self.assertEqual((metrics["class_names"], metrics["class_counts"]), (["häufig", "rare one"], [48, 10]))
         rows = json.loads(arconvl("predict", out, pictures / "rare one", "--format", "json").stdout)
         self.assertGreaterEqual(np.mean([row["class"] == "rare one" for row in rows]), 0.9)
+        (pictures / "häufig" / "0.png").unlink()
+        self.assertOneLine(arconvl("evaluate", out), "the data of the run", "class_counts [48, 10]")
 
     def test_bad_input_is_one_line_and_writes_nothing(self):
         out = self.folder / "nothing"
@@ -91,9 +93,9 @@ class CommandLineTest(tf.test.TestCase):
             (["--beta", "big"], ["adaptive", "big"]),
             (["--epochs", "0"], ["epochs"]),
             (["--method", "cpl", "--beta", "1"], ["beta"]),
-            (["--minority", "some"], ["even, odd, last", "some"]),
-            (["--count", "3"], ["WHOLE NUMBER", "'3'"]),
-            (["--count", "three=5"], ["'three'"]),
+            (["--minority", "4,eleven"], ["'eleven'"]),
+            (["--keep", "3"], ["WHOLE NUMBER", "'3'"]),
+            (["--keep", "3=5", "--keep", "3=6"], ["3 again"]),
             (["--dataset", __file__], ["path and label"]),
             (["--dataset", "mnist", "--data-dir", self.folder / "empty"], ["tfds build mnist"]),
         ]:
@@ -112,7 +114,7 @@ class CommandLineTest(tf.test.TestCase):
 
     def test_classes_can_be_thinned_by_hand(self):
         sheet = self.folder / "sheet by hand.png"
-        by_count = arconvl("data", "digits", "--count", "3=7", "--count", "0=20", "--out", sheet).stdout
+        by_count = arconvl("data", "digits", "--keep", "3=7", "--keep", "0=20", "--out", sheet).stdout
         self.assertRegex(by_count, r"0 +│ 18 +│ 2 ")
         self.assertRegex(by_count, r"3 +│ 6 +│ 1 ")
         by_class = arconvl("data", "digits", "--minority", "3,0", "--imbalance", 20, "--out", sheet).stdout

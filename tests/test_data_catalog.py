@@ -2,6 +2,7 @@ import io
 import os
 import pathlib
 import tempfile
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -94,6 +95,9 @@ class PreparedTest(tf.test.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name) / "prepared"
         self.runs = pathlib.Path(folder.name) / "runs"
+        cache = mock.patch.dict(os.environ, XDG_CACHE_HOME=str(pathlib.Path(folder.name) / "cache"))
+        cache.start()
+        self.addCleanup(cache.stop)
 
     def published(self, name):
         return published_class_counts()[name]
@@ -217,6 +221,7 @@ class ErrorTest(PreparedTest):
                 catalog.load_data(name, data_dir=self.folder)
         self.assertFalse(self.folder.exists())
 
-    def test_size_of_pictures_in_memory_is_theirs(self):
-        with self.assertRaisesRegex(ValueError, "image_size=16"):
-            catalog.load_data("digits", image_size=16)
+    def test_options_for_another_kind_of_data_are_refused(self):
+        for options in ({"image_size": 16}, {"image_size": 0}, {"overlap": "count"}, {"skip_corrupt": True}):
+            with self.assertRaisesRegex(ValueError, f"Expected .*{next(iter(options))}"):
+                catalog.load_data("digits", **options)

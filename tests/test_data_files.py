@@ -1,5 +1,6 @@
 import io
 import pathlib
+import shutil
 import tempfile
 
 import numpy as np
@@ -118,6 +119,8 @@ class FolderTest(tf.test.TestCase):
         (self.root / "b").mkdir()
         with self.assertRaisesRegex(ValueError, "none in .*b"):
             load_data(str(self.root))
+        for name in "ab":
+            shutil.rmtree(self.root / name)
         self.fill({"a": 5, "b": 5}, under="train")
         self.fill({"a": 5, "c": 5}, under="test")
         with self.assertRaisesRegex(ValueError, "classes a, b in .*test. Received: c"):
@@ -129,3 +132,27 @@ class FolderTest(tf.test.TestCase):
             load_data(str(self.root))
         with self.assertRaisesRegex(ValueError, "image_size=0"):
             load_data(str(self.root), image_size=0)
+        self.fill({"a": 5}, under="val")
+        with self.assertRaisesRegex(ValueError, "train, validation, test in .*Received: .*val"):
+            load_data(str(self.root))
+
+    def test_rare_classes_are_tested_too(self):
+        self.fill({"common": 90, "rare": 3, "rarest": 2})
+        splits = load_data(str(self.root))
+        self.assertAllEqual(splits.split_counts["test"] >= 1, [True] * 3)
+        self.assertAllEqual(splits.class_counts + splits.split_counts["test"], [90, 3, 2])
+        (self.root / "rarest" / "000.png").unlink()
+        with self.assertRaisesRegex(ValueError, "Received: one of class rarest"):
+            load_data(str(self.root))
+
+    def test_names_in_any_bytes_and_hidden_files(self):
+        self.fill({"a": 10, "b": 10})
+        (self.root / "a" / "._000.png").write_bytes(b"not a picture")
+        (self.root / "a" / "000.png").rename(self.root / "a" / "caf\udce9.png")  # Latin-1
+        self.assertEqual(sum(counts.sum() for counts in load_data(str(self.root)).split_counts.values()), 20)
+
+    def test_large_pictures_are_not_taken_as_they_are(self):
+        for number in range(5):
+            for name in "ab":
+                save(self.root / name / f"{number}.png", flat(number, size=(10, 300), channels=1))
+        self.assertEqual(load_data(str(self.root)).image_shape, (64, 64, 1))

@@ -85,9 +85,23 @@ class StratifiedCountsTest(tf.test.TestCase):
 
 class ExplicitCountsTest(tf.test.TestCase):
     def test_named_classes_lose_samples(self):
-        self.assertAllEqual(imbalance.explicit_counts([50, 60, 70], {0: 50, 2: 1}), [50, 60, 1])
+        names = ["owl", "cat", "newt"]
+        self.assertAllEqual(imbalance.explicit_counts([50, 60, 70], {"owl": 50, 2: 1}, names), [50, 60, 1])
+        self.assertAllEqual(imbalance.explicit_counts([50, 60, 70], {3: 1}, ["1", "3", "4"]), [50, 1, 70])
 
     def test_refuses_what_is_not_at_hand(self):
-        for wanted, text in [({3: 1}, r"0\.\.2"), ({1: 61}, "1 to 60"), ({1: 0}, "1 to 60")]:
+        for keep, text in [
+            ({"fox": 1}, "among owl, cat, newt. Received: 'fox'"),
+            ({3: 1}, "Received: 3"),
+            ({"cat": 61}, "1 to 60 samples of class cat"),
+            ({"cat": 0}, "1 to 60"),
+            ({"cat": 2.5}, "Received: 2.5"),
+            ({"cat": 5, 1: 6}, "one count for class cat"),
+        ]:
             with self.assertRaisesRegex(ValueError, text):
-                imbalance.explicit_counts([50, 60, 70], wanted)
+                imbalance.explicit_counts([50, 60, 70], keep, ["owl", "cat", "newt"])
+        with self.assertRaisesRegex(ValueError, "Received: 0"):
+            imbalance.class_number(0, ["1", "2"])
+
+    def test_a_fraction_of_a_sample_is_no_rounding_error(self):
+        self.assertAllEqual(imbalance.imbalanced_counts([66, 66], 2.2), [30, 66])

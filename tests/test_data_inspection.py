@@ -14,5 +14,5 @@ class InspectionTest(tf.test.TestCase):
         self.assertEqual(inspection.shared_pictures(dataset([1, 2, 3, 4]), dataset([2, 2, 5, 4, 9])), 3)
 
     def test_examples_are_the_first_of_each_class(self):
-        found = inspection.examples(dataset([10, 20, 30, 40, 50]), num_classes=2, per_class=2)
+        found = inspection.examples(dataset([10, 20, 30, 40, 50]), class_counts=[3, 2], per_class=2)
         self.assertEqual([[int(image[0, 0, 0]) for image in own] for own in found], [[10, 30], [20, 40]])

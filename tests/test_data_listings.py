@@ -38,6 +38,13 @@ class CSVTest(tf.test.TestCase):
         listing = listings.list_csv(self.write(*self.rows(lambda number: (2, 10, -1)[number % 3])))
         self.assertEqual(listing.class_names, ["-1", "2", "10"])
         self.assertAllEqual(listing.sides["train"][1][:3], [1, 2, 0])
+        twins = listings.list_csv(self.write(*self.rows(lambda number: ("01", "2", "1")[number % 3])))
+        self.assertEqual(twins.class_names, ["01", "1", "2"])
+
+    def test_a_file_of_no_bytes(self):
+        (self.root / "labels.csv").write_bytes(b"")
+        with self.assertRaisesRegex(ValueError, "an empty file"):
+            listings.list_csv(self.root / "labels.csv")
 
     def test_a_table_from_a_spreadsheet(self):
         """A mark before the first byte, further columns, spaces, quoted commas, sides."""
@@ -53,7 +60,7 @@ class CSVTest(tf.test.TestCase):
         first, second = self.rows(lambda number: number, (0, 1))
         for rows, options, text in [
             ([first, second], {"header": "file,class"}, "path and label in .*labels.csv. Received: file, class"),
-            ([], {"header": ""}, "empty file"),
+            ([], {"header": ""}, "an empty file"),
             ([], {}, "at least two classes .* no rows"),
             ([first], {}, "at least two classes .* 0"),
             ([first, "pictures/nº 1.png,"], {}, "empty cell in line 3"),

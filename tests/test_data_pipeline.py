@@ -114,9 +114,11 @@ class SplitsTest(tf.test.TestCase):
     def test_counts_by_class(self):
         images, labels = numbered_images(300)
         names = ["7", "cat", "0"]
-        splits = pipeline.make_splits((images, labels), (images, labels), class_counts={"0": 20, 0: 40}, class_names=names)
-        self.assertAllEqual(splits.class_counts, [40, 100, 20])
-        self.assertAllEqual(splits.split_counts["train"] + splits.split_counts["validation"], [40, 100, 20])
+        splits = pipeline.make_splits((images, labels), (images, labels), keep={"cat": 20, 0: 40}, class_names=names)
+        self.assertAllEqual(splits.class_counts, [100, 20, 40])
+        self.assertAllEqual(splits.split_counts["train"] + splits.split_counts["validation"], [100, 20, 40])
+        thinned = pipeline.make_splits((images, labels), (images, labels), 10, minority=["7"], class_names=names)
+        self.assertAllEqual(thinned.class_counts, [10, 100, 100])
 
     def test_bad_input_is_named(self):
         images, labels = numbered_images()
@@ -138,10 +140,11 @@ class SplitsTest(tf.test.TestCase):
             (good, {"imbalance": 1000}, "at least one sample"),
             (good, {"augmentation": "strong"}, "none, light, paper"),
             (good, {"batch_size": 0}, "batch_size=0"),
-            (good, {"class_counts": {"4": 3}}, "a count for '4'"),
-            (good, {"class_counts": {3: 3}}, "a count for class 3"),
-            (good, {"class_counts": {1: 41}}, "1 to 40 samples of class 1"),
-            (good, {"class_counts": {1: 4}, "imbalance": 2}, "not both"),
+            (good, {"keep": {1: 4}, "imbalance": 2}, "not both"),
+            (good, {"keep": [1, 2, 3]}, "to map classes"),
+            (good, {"minority": [5]}, "Received: 5"),
+            ((images, np.array(["a", "b", np.nan], dtype=object)[labels]), {}, "integers or words. Received: nan"),
+            ((images, np.array([b"a", b"b", b"c"])[labels]), {}, "integers or words"),
         ]:
             with self.assertRaisesRegex(ValueError, text):
                 pipeline.make_splits(train, good, **options)

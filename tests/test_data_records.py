@@ -1,5 +1,7 @@
+import os
 import pathlib
 import tempfile
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +31,10 @@ class RecordsTest(tf.test.TestCase):
             with tf.io.TFRecordWriter(file) as writer:
                 for record in part:
                     writer.write(record)
+        cache = mock.patch.dict(os.environ, XDG_CACHE_HOME=folder.name)
+        cache.start()
+        self.addCleanup(cache.stop)
+        self.cache = pathlib.Path(folder.name) / "arconvl_tf"
         self.index = records.index_records(self.files, ["label"])
 
     def test_the_index_finds_every_record(self):
@@ -36,6 +42,18 @@ class RecordsTest(tf.test.TestCase):
         self.assertAllEqual(self.index.file_numbers, [0] * 11 + [2] * 19)
         for number, written in enumerate(self.written):
             self.assertEqual(records._read_record(self.index, number), written)
+
+    def test_the_index_is_kept_until_the_files_change(self):
+        (kept,) = self.cache.iterdir()
+        with mock.patch.object(records, "_read_columns", side_effect=AssertionError("read again")):
+            again = records.index_records(self.files, ["label"])
+            self.assertAllEqual(again.offsets, self.index.offsets)
+            self.assertAllEqual(again.features["label"], self.index.features["label"])
+        kept.write_bytes(b"broken off")
+        self.assertAllEqual(records.index_records(self.files, ["label"]).lengths, self.index.lengths)
+        with tf.io.TFRecordWriter(self.files[1]) as writer:
+            writer.write(self.written[0])
+        self.assertLen(records.index_records(self.files, ["label"]).offsets, 31)
 
     def test_pictures_are_fetched_in_any_order(self):
         chosen = np.array([4, 17, 4, 29, 0])

@@ -46,7 +46,7 @@ def load_data(
     imbalance=1,
     minority="even",
     profile="step",
-    class_counts=None,
+    keep=None,
     seed=0,
     batch_size=128,
     augmentation="none",
@@ -63,10 +63,10 @@ def load_data(
             `celeb_a` (five hair colours), `i_naturalist2018` (14 super-categories in alphabetical order; a seeded,
             stratified quarter of the training pictures). Or the path of a folder of class folders
             (`listings.list_folder`) or of a CSV file of paths and labels (`listings.list_csv`).
-        imbalance, minority, profile, class_counts, seed, batch_size, augmentation: see `make_splits`.
+        imbalance, minority, profile, keep, seed, batch_size, augmentation: see `make_splits`.
         data_dir: where TensorFlow Datasets keeps its files; default the environment's `TFDS_DATA_DIR`, or TFDS' own.
         image_size: height and width of pictures that are decoded as they are needed: own ones (default: theirs if all
-            are alike, else 64), `celeb_a` (64) and `i_naturalist2018` (224).
+            are alike and not above 256, else 64), `celeb_a` (64) and `i_naturalist2018` (224).
         overlap: what becomes of a CelebA picture with several of the five hair attributes: `"exclude"` leaves it out,
             as the paper's text says; `"count"` makes it a sample of each, as the paper's counts say (so that validation
             may hold a training picture under another label). The test side is TFDS' validation split, as in the paper.
@@ -76,7 +76,7 @@ def load_data(
         `Splits`.
 
     Raises:
-        ValueError: on an unknown name or bad options.
+        ValueError: on an unknown name, bad options, or options that are for another kind of data.
         DataUnavailableError: if the data set is not prepared; the message says the command that does it.
 
     Example:
@@ -88,13 +88,12 @@ def load_data(
         "imbalance": imbalance,
         "minority": minority,
         "profile": profile,
-        "class_counts": class_counts,
+        "keep": keep,
         "seed": seed,
         "batch_size": batch_size,
         "augmentation": augmentation,
     }
-    if overlap not in OVERLAPS:
-        raise ValueError(f"Expected `overlap` to be one of {', '.join(OVERLAPS)}. Received: {overlap!r}")
+    _check_kind(name, image_size, overlap, skip_corrupt)
     if name in STREAMED_SIZES:
         size = image_size or STREAMED_SIZES[name]
         builder = _prepared_builder(name, data_dir)
@@ -106,9 +105,21 @@ def load_data(
     if name not in NAMES and pathlib.Path(name).is_file():
         return load_files(list_csv(name), image_size, skip_corrupt, **options)
     arrays = load_arrays(name, data_dir)
-    if image_size is not None:
-        raise ValueError(f"Expected no `image_size` with {name}, whose pictures keep theirs. Received: image_size={image_size}")
     return make_splits(arrays.train, arrays.test, class_names=arrays.class_names, **options)
+
+
+def _check_kind(name, image_size, overlap, skip_corrupt):
+    """Refuses options that would be passed over in silence."""
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"Expected `image_size` to be a whole number ≥ 1. Received: image_size={image_size}")
+    if image_size is not None and name in NAMES and name not in STREAMED_SIZES:
+        raise ValueError(f"Expected no `image_size` with {name}, whose pictures keep theirs. Received: image_size={image_size}")
+    if skip_corrupt and name in NAMES:
+        raise ValueError(f"Expected `skip_corrupt` with own pictures only. Received: the data set {name}")
+    if overlap not in OVERLAPS:
+        raise ValueError(f"Expected `overlap` to be one of {', '.join(OVERLAPS)}. Received: {overlap!r}")
+    if overlap != "exclude" and name != "celeb_a":
+        raise ValueError(f"Expected `overlap` with celeb_a only. Received: the data set {name}")
 
 
 def load_arrays(name, data_dir=None):
@@ -161,15 +172,15 @@ def _load_celeb_a(builder, image_shape, overlap, options):
 def _load_i_naturalist2018(builder, image_shape, options):
     names = builder.info.features["supercategory"].names
     classes = np.argsort(np.argsort(names))
-    sides = []
-    for split in ("train", "validation"):
+
+    def side(split, share):
         index = index_records(_record_files(builder, split), ["supercategory"])
         labels = classes[index.features["supercategory"]]
-        chosen = np.arange(len(labels))
-        if split == "train":
-            counts = np.bincount(labels, minlength=len(names))
-            chosen = subsample(labels, stratified_counts(counts, I_NATURALIST_SHARE), options["seed"])
-        sides.append(record_side(index, chosen, labels[chosen], image_shape))
+        counts = stratified_counts(np.bincount(labels, minlength=len(names)), share)
+        chosen = subsample(labels, counts, options["seed"])
+        return record_side(index, chosen, labels[chosen], image_shape)
+
+    sides = side("train", I_NATURALIST_SHARE), side("validation", 1.0)
     return assemble(*sides, image_shape, sorted(names), **options)
 
 
@@ -190,5 +201,8 @@ def _prepared_builder(name, data_dir):
 def _record_files(builder, split):
     file_format = builder.info.file_format.value
     if file_format != "tfrecord":
-        raise DataUnavailableError(f"Expected {builder.name} in TFDS' own file format, tfrecord. Received: {file_format}")
+        raise DataUnavailableError(
+            f"Expected {builder.name} prepared as tfrecord files. Received: {file_format}; "
+            f"prepare it again with: tfds build {builder.name} --file_format tfrecord --overwrite"
+        )
     return [str(file) for file in builder.info.splits[split].filepaths]

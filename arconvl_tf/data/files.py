@@ -1,14 +1,16 @@
 """Picture files as a data set: decoded as they are needed, so that it may be larger than the memory."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
-from sklearn.model_selection import train_test_split
 
 from arconvl_tf.data import images
-from arconvl_tf.data.pipeline import PIPELINE_DEVICE, Side, assemble
+from arconvl_tf.data.pipeline import PIPELINE_DEVICE, Side, assemble, stratified_split
 
 TEST_SHARE = 0.2
 DEFAULT_SIZE = 64
+MAX_OWN_SIZE = 256
 
 
 def load_files(listing, image_size=None, skip_corrupt=False, seed=0, **options):
@@ -20,7 +22,8 @@ def load_files(listing, image_size=None, skip_corrupt=False, seed=0, **options):
 
     Args:
         listing: see `listings.list_folder` and `listings.list_csv`.
-        image_size: height and width that pictures are resized to; by default their own if all are alike, else 64.
+        image_size: height and width that pictures are resized to; by default their own if all are alike and no side is
+            longer than 256, else 64.
         skip_corrupt: leave unreadable files out instead of refusing the data set.
         seed: see `make_splits`.
         **options: what `pipeline.assemble` takes.
@@ -31,8 +34,6 @@ def load_files(listing, image_size=None, skip_corrupt=False, seed=0, **options):
     Raises:
         ValueError: on unreadable files, or a side or class that holds none but those.
     """
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"Expected `image_size` to be a whole number ≥ 1. Received: image_size={image_size}")
     class_names = listing.class_names
     shapes, sides = _check(listing.sides, skip_corrupt)
     for side, (paths, _) in sides.items():
@@ -44,7 +45,7 @@ def load_files(listing, image_size=None, skip_corrupt=False, seed=0, **options):
 
     image_shape = _common_shape(shapes, image_size)
     if "test" not in sides:
-        sides["train"], sides["test"] = _set_test_aside(*sides["train"], seed)
+        sides["train"], sides["test"] = _set_test_aside(*sides["train"], class_names, seed)
     sides = {name: _side(paths, labels, image_shape) for name, (paths, labels) in sides.items()}
     return assemble(
         sides["train"], sides["test"], image_shape, class_names, sides.get("validation"), seed=seed, **options
@@ -75,25 +76,29 @@ def _common_shape(shapes, image_size):
     if image_size is not None:
         return (image_size, image_size, channels)
     sizes = {shape[:2] for shape in shapes}
-    return (*sizes.pop(), channels) if len(sizes) == 1 else (DEFAULT_SIZE, DEFAULT_SIZE, channels)
+    alike = len(sizes) == 1 and max(min(sizes)) <= MAX_OWN_SIZE
+    return (*sizes.pop(), channels) if alike else (DEFAULT_SIZE, DEFAULT_SIZE, channels)
 
 
-def _set_test_aside(paths, labels, seed):
-    if np.bincount(labels).min() < 2:
-        raise ValueError("Expected at least two pictures of every class, one of them for testing, or a test side")
-    size = max(round(TEST_SHARE * len(paths)), len(np.unique(labels)))
-    train, test = train_test_split(np.arange(len(paths)), test_size=size, stratify=labels, random_state=seed)
-    return [([paths[index] for index in np.sort(part)], labels[np.sort(part)]) for part in (train, test)]
+def _set_test_aside(paths, labels, class_names, seed):
+    lonely = np.flatnonzero(np.bincount(labels) < 2)
+    if len(lonely):
+        raise ValueError(
+            "Expected two pictures or more of every class, one of them for testing, or a test side of your own. "
+            f"Received: one of class {class_names[lonely[0]]}"
+        )
+    parts = stratified_split(labels, TEST_SHARE, seed)
+    return [([paths[index] for index in part], labels[part]) for part in parts]
 
 
 def _side(paths, labels, image_shape):
     with tf.device(PIPELINE_DEVICE):
-        files = tf.constant([str(path) for path in paths], dtype=tf.string)
+        files = tf.constant([os.fsencode(path) for path in paths])
 
     def fetch(indices):
         return tf.map_fn(
-            lambda index: images.decode(tf.io.read_file(files[index]), image_shape),
-            indices,
+            lambda file: images.decode(tf.io.read_file(file), image_shape),
+            tf.gather(files, indices),
             fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
         )
 

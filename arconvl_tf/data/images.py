@@ -1,6 +1,7 @@
 """Pictures on disk: finding, checking and decoding them."""
 
 import multiprocessing.pool
+import os
 import pathlib
 
 import tensorflow as tf
@@ -9,7 +10,8 @@ IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
 def find_images(paths):
-    """The picture files among `paths`; a folder stands for all pictures below it, sorted. Linked folders are not entered.
+    """The picture files among `paths`; a folder stands for all pictures below it, sorted. Links to folders below it are
+    not entered.
 
     Raises:
         ValueError: if a path does not exist or a folder holds no picture.
@@ -29,10 +31,12 @@ def find_images(paths):
 
 
 def images_below(folder):
-    """The picture files of a folder and its subfolders, sorted; possibly none."""
-    return sorted(
-        path for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
-    )
+    """The picture files of a folder and its subfolders, sorted, without hidden ones; possibly none."""
+    return sorted(path for path in pathlib.Path(folder).rglob("*") if _is_picture(path))
+
+
+def _is_picture(path):
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def read_image(path, image_shape):
@@ -49,7 +53,7 @@ def read_image(path, image_shape):
         ValueError: if the file can't be read as a picture.
     """
     try:
-        return decode(tf.io.read_file(str(path)), image_shape)
+        return decode(tf.io.read_file(os.fsencode(path)), image_shape)
     except tf.errors.OpError as error:
         raise ValueError(f"Expected a JPEG, PNG, GIF, BMP or WebP picture. Received: {path}, which can't be decoded") from error
 
@@ -81,6 +85,6 @@ def examine(paths):
 
 def _shape(path):
     try:
-        return tuple(tf.io.decode_image(tf.io.read_file(str(path)), expand_animations=False).shape)
+        return tuple(tf.io.decode_image(tf.io.read_file(os.fsencode(path)), expand_animations=False).shape)
     except tf.errors.OpError:
         return None

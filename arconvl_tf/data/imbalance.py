@@ -1,9 +1,13 @@
 """Which classes lose samples, how many they keep, and which samples those are."""
 
+import collections.abc
+
 import numpy as np
 
 MINORITIES = ("even", "odd", "last")
 PROFILES = ("step", "exponential")
+# Rounding may leave a whole number just below itself (5000 · 100^−1 = 49.99…).
+ROUNDING = 1e-9
 
 
 def minority_classes(num_classes, minority="even"):
@@ -64,11 +68,10 @@ def imbalanced_counts(class_counts, imbalance, minority="even", profile="step"):
     if profile == "step":
         divisors = np.ones(len(at_hand))
         divisors[minority_classes(len(at_hand), minority)] = imbalance
-        counts = np.floor(at_hand / divisors).astype("int64")
+        counts = np.floor(at_hand / divisors + ROUNDING).astype("int64")
     elif profile == "exponential":
         shares = float(imbalance) ** (-np.arange(len(at_hand)) / (len(at_hand) - 1))
-        # Rounding may leave a whole number just below itself (5000 · 100^−1 = 49.99…).
-        counts = np.minimum(at_hand, np.floor(at_hand.max() * shares + 1e-9).astype("int64"))
+        counts = np.minimum(at_hand, np.floor(at_hand.max() * shares + ROUNDING).astype("int64"))
     else:
         raise ValueError(f'Expected `profile` to be "step" or "exponential". Received: profile={profile!r}')
     vanished = np.flatnonzero(counts == 0)
@@ -80,30 +83,54 @@ def imbalanced_counts(class_counts, imbalance, minority="even", profile="step"):
     return counts
 
 
-def explicit_counts(class_counts, wanted):
+def class_number(label, class_names):
+    """The number of a class that a user calls by its name, or by its number if names aren't whole numbers themselves.
+
+    Raises:
+        ValueError: if there is no such class.
+
+    Example:
+        >>> class_number("cat", ["owl", "cat"]), class_number(1, ["owl", "cat"]), class_number(1, ["1", "2"])
+        (1, 1, 0)
+    """
+    name = str(label)
+    if name in class_names:
+        return class_names.index(name)
+    numeric = any(known.lstrip("-").isdigit() for known in class_names)
+    if not numeric and name.isdigit() and int(name) < len(class_names):
+        return int(name)
+    raise ValueError(f"Expected classes among {', '.join(class_names)}. Received: {label!r}")
+
+
+def explicit_counts(class_counts, keep, class_names):
     """The counts a user asks for by class; classes that aren't named keep all they have.
 
     Args:
         class_counts: samples of each class at hand, shape (k,).
-        wanted: {class number: samples}.
+        keep: {class: samples}, see `class_number`.
+        class_names: list of k names.
 
     Returns:
         Integer array of shape (k,).
 
     Raises:
-        ValueError: on an unknown class, or a count that isn't in 1..samples at hand.
+        ValueError: on an unknown class, one that is named twice, or a count that isn't in 1..samples at hand.
 
     Example:
-        >>> explicit_counts([50, 60, 70], {2: 7}).tolist()
+        >>> explicit_counts([50, 60, 70], {"newt": 7}, ["owl", "cat", "newt"]).tolist()
         [50, 60, 7]
     """
-    counts = np.array(class_counts, dtype="int64")
-    for label, count in wanted.items():
-        if not 0 <= label < len(counts):
-            raise ValueError(f"Expected classes within 0..{len(counts) - 1}. Received: a count for class {label}")
-        if not 1 <= count <= counts[label]:
-            raise ValueError(f"Expected 1 to {counts[label]} samples of class {label}. Received: {count}")
-        counts[label] = count
+    if not isinstance(keep, collections.abc.Mapping):
+        raise ValueError(f"Expected `keep` to map classes to samples. Received: {keep!r}")
+    counts, named = np.array(class_counts, dtype="int64"), set()
+    for label, count in keep.items():
+        number = class_number(label, class_names)
+        if number in named:
+            raise ValueError(f"Expected one count for class {class_names[number]}. Received: a second one, {count}")
+        if not (isinstance(count, (int, np.integer)) and 1 <= count <= counts[number]):
+            raise ValueError(f"Expected 1 to {counts[number]} samples of class {class_names[number]}. Received: {count}")
+        counts[number] = count
+        named.add(number)
     return counts
 
 

@@ -15,23 +15,24 @@ def shared_pictures(first, second):
     return sum(fingerprint in known for fingerprint in _fingerprints(second))
 
 
-def examples(dataset, num_classes, per_class):
+def examples(dataset, class_counts, per_class):
     """The first pictures of every class.
 
     Args:
         dataset: batches of (images, labels).
-        num_classes: `k`.
-        per_class: how many pictures a class.
+        class_counts: how many samples of each class it holds, shape (k,).
+        per_class: how many pictures a class, at most.
 
     Returns:
         List of k lists of at most `per_class` images, uint8 arrays.
     """
-    found = [[] for _ in range(num_classes)]
+    wanted = np.minimum(class_counts, per_class)
+    found = [[] for _ in wanted]
     for images, labels in dataset:
         for image, label in zip(images.numpy(), labels.numpy()):
-            if len(found[label]) < per_class:
+            if len(found[label]) < wanted[label]:
                 found[label].append(image.astype("uint8"))
-        if all(len(own) == per_class for own in found):
+        if all(len(own) == most for own, most in zip(found, wanted)):
             break
     return found
 

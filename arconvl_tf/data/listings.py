@@ -21,17 +21,21 @@ class Listing(NamedTuple):
 def list_folder(path):
     """Lists `path/CLASS/PICTURE`, or `path/train/CLASS/PICTURE` with `validation` and `test` beside `train`.
 
-    Pictures in deeper folders belong to the class above them. Linked folders are not entered.
+    Pictures in deeper folders belong to the class above them. Links to folders inside a class folder are not entered.
 
     Returns:
         `Listing`; classes are in alphabetical order.
 
     Raises:
-        ValueError: on fewer than two class folders, one without pictures, or classes that `train` doesn't have.
+        ValueError: on fewer than two class folders, one without pictures, classes that `train` doesn't have, or another
+            folder beside `train`.
     """
     root = pathlib.Path(path)
     folders = {"train": root}
     if (root / "train").is_dir():
+        others = [name for name in _class_folders(root) if name not in SIDES]
+        if others:
+            raise ValueError(f"Expected no folders but {', '.join(SIDES)} in {root}. Received: {', '.join(others)}")
         folders = {side: root / side for side in SIDES if (root / side).is_dir()}
     class_names = _class_folders(folders["train"])
     if len(class_names) < 2:
@@ -74,7 +78,8 @@ def list_csv(path):
     labels = {row["label"] for _, row in rows}
     if len(labels) < 2:
         raise ValueError(f"Expected at least two classes in {path}. Received: {', '.join(labels) or 'no rows'}")
-    class_names = sorted(labels, key=int if all(map(_is_whole, labels)) else None)
+    whole = all(map(_is_whole, labels))
+    class_names = sorted(labels, key=lambda name: (int(name) if whole else 0, name))
     numbers = {name: number for number, name in enumerate(class_names)}
 
     sides, seen = {"train": ([], [])}, set()
@@ -102,10 +107,10 @@ def _read_rows(path):
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
+            columns = reader.fieldnames or []
             rows = [(reader.line_num, {name: (text or "").strip() for name, text in row.items() if name}) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"Expected a CSV file in UTF-8. Received: {path} ({error})") from error
-    columns = reader.fieldnames or []
     if not {"path", "label"} <= set(columns):
         raise ValueError(f"Expected the columns path and label in {path}. Received: {', '.join(columns) or 'an empty file'}")
     for line, row in rows:

@@ -1,6 +1,7 @@
 """From arrays to `tf.data`: imbalance, stratified splits, and batches that depend on the seed and the epoch alone."""
 
 import functools
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from arconvl_tf.data.augmentation import AUGMENTATIONS
 VALIDATION_SHARE = 0.1
 # tf.data runs on the processor: what it reads must not lie in the memory of a GPU.
 PIPELINE_DEVICE = "CPU:0"
+PARALLEL_CALLS = os.cpu_count() or 1  # batches at work at a time; their order doesn't depend on it
 MAX_EVALUATION_BATCH = 1024
 MAX_EVALUATION_ELEMENTS = 1 << 24  # of one batch: 64 MiB in float32
 
@@ -44,7 +46,7 @@ def make_splits(
     imbalance=1,
     minority="even",
     profile="step",
-    class_counts=None,
+    keep=None,
     seed=0,
     batch_size=128,
     augmentation="none",
@@ -60,10 +62,10 @@ def make_splits(
             type; labels (n,) integers or words. Classes are numbered in the order of the sorted labels of `train`.
         test: (images, labels) likewise.
         imbalance: `q`, how many times fewer samples a minority class keeps.
-        minority: `"even"`, `"odd"`, `"last"` or a list of class numbers, see `imbalance.minority_classes`.
+        minority: `"even"`, `"odd"`, `"last"` (see `imbalance.minority_classes`) or a list of classes.
         profile: `"step"` (the paper's) or `"exponential"` (long-tailed), see `imbalance.imbalanced_counts`.
-        class_counts: instead of an imbalance, `{class: samples to keep}`; a class is a name (`str`) or a number, and one
-            that isn't named keeps all its samples.
+        keep: instead of an imbalance, `{class: samples to keep}`; a class that isn't named keeps all. Classes are called
+            by name here and in `minority`, or by number where names aren't numbers themselves.
         seed: decides which samples are kept, how they are split and in which order they come.
         batch_size: of the training data.
         augmentation: `"none"`, `"light"` or `"paper"` (for 8-bit images), see `augmentation`.
@@ -104,7 +106,7 @@ def make_splits(
         imbalance=imbalance,
         minority=minority,
         profile=profile,
-        class_counts=class_counts,
+        keep=keep,
         seed=seed,
         batch_size=batch_size,
         augmentation=augmentation,
@@ -141,7 +143,7 @@ def assemble(
     imbalance=1,
     minority="even",
     profile="step",
-    class_counts=None,
+    keep=None,
     seed=0,
     batch_size=128,
     augmentation="none",
@@ -164,16 +166,18 @@ def assemble(
     at_hand = _count(train.labels, num_classes, "training")
     _count(test.labels, num_classes, "test")
 
-    if class_counts:
+    if keep:
         if imbalance != 1:
-            raise ValueError(f"Expected an `imbalance` or `class_counts`, not both. Received: imbalance={imbalance:g}")
-        class_counts = imbalances.explicit_counts(at_hand, _by_number(class_counts, class_names))
+            raise ValueError(f"Expected an `imbalance` or `keep`, not both. Received: imbalance={imbalance:g}")
+        class_counts = imbalances.explicit_counts(at_hand, keep, class_names)
     else:
+        if not isinstance(minority, str):
+            minority = [imbalances.class_number(label, class_names) for label in minority]
         class_counts = imbalances.imbalanced_counts(at_hand, imbalance, minority, profile)
     kept = imbalances.subsample(train.labels, class_counts, seed)
     if validation is None:
-        kept, validation_indices = _stratified_split(kept, train.labels[kept], seed)
-        validation = _part(train, validation_indices)
+        kept, held_out = [kept[part] for part in stratified_split(train.labels[kept], VALIDATION_SHARE, seed)]
+        validation = _part(train, held_out)
     train = _part(train, kept)
 
     with tf.device(PIPELINE_DEVICE):
@@ -190,15 +194,6 @@ def assemble(
         split_counts={name: np.bincount(side.labels, minlength=num_classes) for name, side in sides.items()},
         epoch=epoch,
     )
-
-
-def _by_number(class_counts, class_names):
-    """`{class number: samples}` from class names or numbers."""
-    unknown = [label for label in class_counts if isinstance(label, str) and label not in class_names]
-    if unknown:
-        raise ValueError(f"Expected classes among {', '.join(class_names)}. Received: a count for {unknown[0]!r}")
-    numbers = {name: number for number, name in enumerate(class_names)}
-    return {numbers[label] if isinstance(label, str) else label: count for label, count in class_counts.items()}
 
 
 def _training_dataset(side, batch_size, seed, epoch, augment):
@@ -219,7 +214,7 @@ def _training_dataset(side, batch_size, seed, epoch, augment):
                 pixels = augment(pixels, tf.random.fold_in(epoch_seed, step))
             return tf.cast(pixels, tf.float32), tf.gather(labels, indices)
 
-        return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=2, deterministic=True)
+        return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
 
     dataset = tf.data.Dataset.from_tensors(0).flat_map(one_epoch)
     return without_autotuning(dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(4))
@@ -234,7 +229,7 @@ def _evaluation_dataset(side, batch_size):
         return tf.cast(side.fetch(indices), tf.float32), tf.gather(labels, indices)
 
     indices = tf.data.Dataset.range(len(side.labels)).batch(batch_size)
-    return without_autotuning(indices.map(batch, num_parallel_calls=2, deterministic=True).prefetch(2))
+    return without_autotuning(indices.map(batch, num_parallel_calls=PARALLEL_CALLS, deterministic=True).prefetch(2))
 
 
 def without_autotuning(dataset):
@@ -255,28 +250,43 @@ def _part(side, indices):
     return Side(lambda positions: side.fetch(tf.gather(chosen, positions)), side.labels[indices])
 
 
-def _stratified_split(indices, labels, seed):
-    """A stratified tenth for validation, with every class of two samples or more; one sample alone is for training."""
+def stratified_split(labels, share, seed):
+    """Holds a stratified share out, of every class of two samples or more; one sample alone stays.
+
+    Args:
+        labels: integers, shape (n,).
+        share: in 0..1.
+        seed: integer.
+
+    Returns:
+        (kept, held out): sorted indices into `labels`.
+
+    Raises:
+        ValueError: if there are too few samples for all classes to stand on both sides.
+    """
     lonely = np.bincount(labels)[labels] < 2
-    splittable, strata = indices[~lonely], labels[~lonely]
+    splittable = np.flatnonzero(~lonely)
+    strata = labels[splittable]
     present = np.unique(strata)
-    size = max(round(VALIDATION_SHARE * len(splittable)), len(present))
+    size = max(round(share * len(splittable)), len(present))
     if len(splittable) - size < len(present):
         raise ValueError(
-            f"Expected enough samples to set a tenth aside for validation. Received: {len(indices)} of {len(present)} classes"
+            f"Expected enough samples to hold a share of {share} of every class out. "
+            f"Received: {len(labels)} samples of {len(np.unique(labels))} classes"
         )
-    train, validation = train_test_split(np.arange(len(splittable)), test_size=size, stratify=strata, random_state=seed)
-    # A tenth of a few samples may round to none.
-    absent = np.setdiff1d(present, strata[validation])
-    moved = np.array([train[strata[train] == label].min() for label in absent], dtype="int64")
-    train, validation = np.setdiff1d(train, moved), np.concatenate([validation, moved])
-    return np.sort(np.concatenate([splittable[train], indices[lonely]])), np.sort(splittable[validation])
+    kept, held_out = train_test_split(np.arange(len(splittable)), test_size=size, stratify=strata, random_state=seed)
+    # A share of a few samples may round to none.
+    absent = np.setdiff1d(present, strata[held_out])
+    moved = np.array([kept[strata[kept] == label].min() for label in absent], dtype="int64")
+    kept, held_out = np.setdiff1d(kept, moved), np.concatenate([held_out, moved])
+    return np.sort(np.concatenate([splittable[kept], np.flatnonzero(lonely)])), np.sort(splittable[held_out])
 
 
 def _validate(images, labels, side):
     images, labels = np.asarray(images), np.asarray(labels)
-    if labels.dtype == object:  # a column of words from pandas
-        labels = np.array(labels.tolist())
+    if labels.dtype == object:  # a column of words from pandas; a missing one is a float
+        other = [label for label in labels.flat if not isinstance(label, (str, int, np.integer))]
+        labels = labels if other else np.array(labels.tolist())
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or labels.ndim != 1 or len(images) != len(labels) or not len(images):
@@ -284,8 +294,9 @@ def _validate(images, labels, side):
             f"Expected {side} images (n, height, width[, channels]) and labels (n,), n ≥ 1. "
             f"Received: shapes {images.shape} and {labels.shape}"
         )
-    if not np.issubdtype(labels.dtype, np.integer) and labels.dtype.kind not in "US":
-        raise ValueError(f"Expected {side} labels to be integers or words. Received: {labels.dtype}")
+    if not np.issubdtype(labels.dtype, np.integer) and labels.dtype.kind != "U":
+        received = repr(other[0]) if labels.dtype == object else labels.dtype
+        raise ValueError(f"Expected {side} labels to be integers or words. Received: {received}")
     if labels.dtype.kind == "i" and labels.min() < 0:
         raise ValueError(f"Expected {side} labels ≥ 0. Received: {labels.min()}")
     if np.issubdtype(images.dtype, np.floating):

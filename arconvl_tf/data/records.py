@@ -1,16 +1,21 @@
 """Pictures inside TFRecord files, read one by one through an index: a data set larger than the memory."""
 
+import hashlib
+import os
+import pathlib
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from arconvl_tf.data import images
-from arconvl_tf.data.pipeline import Side
+from arconvl_tf.data.pipeline import PARALLEL_CALLS, Side, without_autotuning
 
 # A TFRecord is framed by its length (8 bytes) and a checksum (4) before it, and a checksum (4) after it.
 HEADER_BYTES, FRAME_BYTES = 12, 16
-INDEX_BATCH = 256
+INDEX_BATCH = 32
+IMAGE_FEATURE = {"image": tf.io.FixedLenFeature([], tf.string)}
 
 
 class RecordIndex(NamedTuple):
@@ -28,7 +33,11 @@ class RecordIndex(NamedTuple):
 
 
 def index_records(files, feature_names):
-    """Reads every file once and keeps 32 bytes of each record, and 8 of each of its named features.
+    """Where every record lies, and the values of its small features.
+
+    The first call reads every file from end to end, which takes as long as the disk needs for that. The index, 24 bytes
+    a record and 8 for each feature, is kept in the user's cache folder (`XDG_CACHE_HOME`, or `~/.cache`) under
+    `arconvl_tf` for as long as the files keep their names, sizes and dates.
 
     Args:
         files: names of TFRecord files of `tf.train.Example`s, in order.
@@ -36,28 +45,51 @@ def index_records(files, feature_names):
 
     Returns:
         `RecordIndex`, in the files' order.
+
+    Raises:
+        tf.errors.OpError: if a file isn't there or isn't whole.
     """
+    cache = _cache_path(files, feature_names)
+    try:
+        columns = dict(np.load(cache))
+    except (OSError, ValueError, zipfile.BadZipFile):
+        columns = _read_columns(files, feature_names)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = cache.with_suffix(f".{os.getpid()}.npz")
+        np.savez(unfinished, **columns)
+        unfinished.replace(cache)
+    where = [columns.pop(name) for name in ("file_numbers", "offsets", "lengths")]
+    return RecordIndex(list(files), *where, features=columns)
+
+
+def _cache_path(files, feature_names):
+    described = [(file, tf.io.gfile.stat(file).length, tf.io.gfile.stat(file).mtime_nsec) for file in files]
+    key = hashlib.blake2b(repr((described, feature_names)).encode(), digest_size=16).hexdigest()
+    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    return folder / "arconvl_tf" / f"{key}.npz"
+
+
+def _read_columns(files, feature_names):
     specification = {name: tf.io.FixedLenFeature([], tf.int64) for name in feature_names}
 
-    def describe(records):
-        return tf.strings.length(records), tf.io.parse_example(records, specification)
+    def describe(number, records):
+        lengths = tf.cast(tf.strings.length(records), tf.int64)
+        return {"file_numbers": number + 0 * lengths, "lengths": lengths, **tf.io.parse_example(records, specification)}
 
-    parts = []
-    for number, file in enumerate(files):
-        records = tf.data.TFRecordDataset(file).batch(INDEX_BATCH).map(describe, num_parallel_calls=2)
-        described = list(records.as_numpy_iterator())
-        if not described:
-            continue
-        lengths = np.concatenate([lengths for lengths, _ in described]).astype("int64")
-        ends = np.cumsum(lengths + FRAME_BYTES)
-        features = {name: np.concatenate([values[name] for _, values in described]) for name in feature_names}
-        parts.append((np.full(len(lengths), number), ends - FRAME_BYTES - lengths + HEADER_BYTES, lengths, features))
-    numbers, offsets, lengths, features = zip(*parts)
-    features = {name: np.concatenate([part[name] for part in features]) for name in feature_names}
-    return RecordIndex(list(files), np.concatenate(numbers), np.concatenate(offsets), np.concatenate(lengths), features)
+    numbered = tf.data.Dataset.from_tensor_slices((np.arange(len(files)), list(files)))
+    batches = numbered.flat_map(
+        lambda number, file: tf.data.TFRecordDataset(file).batch(INDEX_BATCH).map(lambda records: (number, records))
+    ).map(describe, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
+    described = list(without_autotuning(batches.prefetch(2)).as_numpy_iterator())
+    columns = {name: np.concatenate([batch[name] for batch in described]) for name in described[0]}
+    ends = np.cumsum(columns["lengths"] + FRAME_BYTES)
+    # Offsets count from the start of each file.
+    first = np.searchsorted(columns["file_numbers"], columns["file_numbers"])
+    starts = np.concatenate([[0], ends])
+    return {**columns, "offsets": starts[:-1] - starts[first] + HEADER_BYTES}
 
 
-def record_side(index, chosen, labels, image_shape, image_feature="image"):
+def record_side(index, chosen, labels, image_shape):
     """A `Side` of the chosen records; pictures are read, decoded and resized when they are asked for.
 
     Args:
@@ -65,9 +97,7 @@ def record_side(index, chosen, labels, image_shape, image_feature="image"):
         chosen: record numbers, shape (m,); a record may stand there more than once.
         labels: classes of the chosen, shape (m,).
         image_shape: (height, width, channels).
-        image_feature: name of the feature that holds an encoded picture.
     """
-    specification = {image_feature: tf.io.FixedLenFeature([], tf.string)}
 
     def read(positions):
         return np.array([_read_record(index, chosen[position]) for position in positions], dtype=object)
@@ -75,7 +105,7 @@ def record_side(index, chosen, labels, image_shape, image_feature="image"):
     def fetch(positions):
         # TensorFlow can't read a part of a file by its offset; decoding, which takes the time, is TensorFlow's again.
         records = tf.ensure_shape(tf.numpy_function(read, [positions], tf.string, stateful=False), [None])
-        encoded = tf.io.parse_example(records, specification)[image_feature]
+        encoded = tf.io.parse_example(records, IMAGE_FEATURE)["image"]
         decoded = tf.TensorSpec(image_shape, tf.uint8)
         return tf.map_fn(lambda picture: images.decode(picture, image_shape), encoded, fn_output_signature=decoded)
 

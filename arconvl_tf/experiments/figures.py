@@ -57,19 +57,23 @@ def draw_picture_sheet(examples, class_counts, class_names):
     """
     counts = np.asarray(class_counts)
     columns = max(1, *map(len, examples))
-    figure, grid = plt.subplots(
-        len(examples), columns, figsize=(1.0 * columns + 2, 1.0 * len(examples)), squeeze=False, layout="constrained"
-    )
-    for label, (row, pictures) in enumerate(zip(grid, examples)):
-        for axes in row:
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        for axes, picture in zip(row, pictures):
-            axes.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
-        colour = MINORITY_COLOUR if counts[label] < counts.mean() else "black"
-        row[0].set_ylabel(
-            f"{class_names[label]}\n{counts[label]}", rotation=0, ha="right", va="center", fontsize=9, color=colour
-        )
+    height, width, channels = max(examples, key=len)[0].shape
+    gap = max(1, width // 16)
+    # One image for the whole sheet: a plot for each picture would take minutes for a hundred classes.
+    sheet = np.full((len(examples) * (height + gap), columns * (width + gap), channels), 255, "uint8")
+    for row, pictures in enumerate(examples):
+        for column, picture in enumerate(pictures):
+            top, left = row * (height + gap), column * (width + gap)
+            sheet[top : top + height, left : left + width] = picture
+    size = (0.8 * columns + 2, 0.8 * len(examples) * height / width + 0.2)
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=255)
+    axes.spines[:].set_visible(False)
+    rows = np.arange(len(examples)) * (height + gap) + height / 2
+    axes.set(xticks=[], yticks=rows, yticklabels=[f"{name}\n{count}" for name, count in zip(class_names, counts)])
+    axes.tick_params(length=0, labelsize=9)
+    for label, count in zip(axes.get_yticklabels(), counts):
+        label.set_color(MINORITY_COLOUR if count < counts.mean() else "black")
     return figure
 
 

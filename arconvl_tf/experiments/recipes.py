@@ -85,7 +85,7 @@ class RunConfig:
     imbalance: float = 1.0
     minority: str | list = "even"
     profile: str = "step"
-    class_counts: dict = dataclasses.field(default_factory=dict)
+    keep: dict = dataclasses.field(default_factory=dict)
     seed: int = 0
     feature_dim: int = 64
     image_size: int | None = None
@@ -96,7 +96,7 @@ class RunConfig:
 
     def follows_the_paper(self):
         """Whether data and protocol are the paper's, so that its numbers are the ones to compare with."""
-        data = (self.minority, self.profile, self.class_counts) == ("even", "step", {})
+        data = (self.minority, self.profile, self.keep) == ("even", "step", {})
         return data and self.feature_dim == 64 and self.recipe == RECIPES.get(self.dataset)
 
     def to_dict(self):

@@ -148,7 +148,7 @@ def load_run_data(config, data_dir=None):
         imbalance=config.imbalance,
         minority=config.minority,
         profile=config.profile,
-        class_counts=config.class_counts,
+        keep=config.keep,
         seed=config.seed,
         batch_size=recipe.batch_size,
         augmentation=recipe.augmentation,
@@ -157,6 +157,21 @@ def load_run_data(config, data_dir=None):
         overlap=config.overlap,
         skip_corrupt=config.skip_corrupt,
     )
+
+
+def check_run_data(directory, splits):
+    """Refuses data that have changed since the run: another drawing might test on pictures it was trained on.
+
+    Raises:
+        RunDirectoryError: if classes or their numbers of samples differ from those of `metrics.json`.
+    """
+    metrics = json.loads((pathlib.Path(directory) / "metrics.json").read_text())
+    wanted = {name: metrics[name] for name in ("class_names", "class_counts")}
+    wanted["test samples"] = np.sum(metrics["test"]["confusion"], axis=1).tolist()
+    found = [splits.class_names, splits.class_counts.tolist(), splits.split_counts["test"].tolist()]
+    for (name, before), now in zip(wanted.items(), found):
+        if now != before:
+            raise RunDirectoryError(f"Expected the data of the run, with {name} {before}. Received: {now}")
 
 
 def build_model(config, splits):
