@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import platform
+import random
 import resource
 import statistics
 import subprocess
@@ -75,7 +76,7 @@ def machine():
 
 
 def take_turns(variants, repeats, per=1):
-    """Times callables in turn, after one untimed round.
+    """Times callables in turn, after one untimed round; every round has an order of its own.
 
     Args:
         variants: `{name: callable}`.
@@ -86,10 +87,11 @@ def take_turns(variants, repeats, per=1):
         `{name: {"median", "min", "max"}}`, seconds per unit.
     """
     seconds = {name: [] for name in variants}
+    shuffled = random.Random(0)
     for round_number in range(repeats + 1):
-        for name, variant in variants.items():
+        for name in shuffled.sample(list(variants), len(variants)):
             started = time.perf_counter()
-            variant()
+            variants[name]()
             if round_number:
                 seconds[name].append((time.perf_counter() - started) / per)
     return {

@@ -11,11 +11,16 @@ from tests.test_cli import arconvl
 
 class MeasuringTest(tf.test.TestCase):
     def test_variants_take_turns_after_one_untimed_round(self):
-        calls = []
-        clock = mock.patch.object(benchmark.time, "perf_counter", side_effect=[0, 0, 0, 2, 0, 4, 0, 4, 0, 8])
-        with clock:
-            measured = benchmark.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, per=2)
-        self.assertEqual(calls, ["a", "b"] * 3)
+        calls, seconds = [], {"a": [100, 2, 4], "b": [100, 4, 8]}
+
+        def variant(name):
+            clock.return_value += seconds[name][calls.count(name)]
+            calls.append(name)
+
+        with mock.patch.object(benchmark.time, "perf_counter", return_value=0) as clock:
+            measured = benchmark.take_turns({name: lambda name=name: variant(name) for name in "ab"}, 2, per=2)
+        for turn in range(3):
+            self.assertCountEqual(calls[2 * turn : 2 * turn + 2], ["a", "b"])
         self.assertEqual(measured, {"a": {"median": 1.5, "min": 1, "max": 2}, "b": {"median": 3, "min": 2, "max": 4}})
 
     def test_command_offers_every_section(self):
