@@ -96,6 +96,7 @@ def _named_numbers(number_type):
     return {"type": _Setting(number_type), "multiple": True, "callback": collect}
 
 
+_OVERLAP = "celeb_a: faces with several hair attributes are left out, or a sample of each."
 _USUAL_IMBALANCE = "Default: 10; of pictures that are imbalanced already: 1."
 
 
@@ -109,7 +110,7 @@ def _data_options(command):
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
         click.option("--image-size", type=click.IntRange(min=1), help="Of pictures on disk, see README."),
         click.option("--skip-corrupt", is_flag=True, help="Leave out own pictures that can't be read."),
-        click.option("--overlap", type=click.Choice(["exclude", "count"]), default="exclude", help="See load_data: celeb_a."),
+        click.option("--overlap", type=click.Choice(["exclude", "count"]), default="exclude", help=_OVERLAP),
         click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR."),
     ]
     for option in reversed(options):

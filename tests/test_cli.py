@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -43,6 +44,8 @@ class CommandLineTest(tf.test.TestCase):
         metrics = json.loads((self.run_directory / "metrics.json").read_text())
         g_mean = f"G-mean {metrics['test']['g_mean']:.3f}"
         self.assertIn(g_mean, self.trained.stdout)
+        versions = json.loads((self.run_directory / "config.json").read_text())["versions"]
+        self.assertEqual(versions["onednn"], os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"))
         evaluated = arconvl("evaluate", self.run_directory)
         self.assertIn(g_mean, evaluated.stdout)
 

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 import time
@@ -220,9 +221,9 @@ def evaluate(model, dataset, adjust=None):
 
 
 def versions():
-    """Versions of what a result may depend on."""
+    """Versions and settings of what a result may depend on, in its last digits at least."""
     packages = ("arconvl_tf", "tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets")
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's choice")}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
