@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.data.pipeline import Splits
+from arconvl_tf.data.pipeline import Splits, require_every_class
 
 
 def from_datasets(train, validation, test, class_names=None):
@@ -35,9 +35,7 @@ def from_datasets(train, validation, test, class_names=None):
         if len(counts) > num_classes:
             raise ValueError(f"Expected {name} labels in 0..{num_classes - 1}. Received: label {len(counts) - 1}")
     split_counts = {name: np.pad(counts, (0, num_classes - len(counts))) for name, counts in counted.items()}
-    empty = np.flatnonzero(split_counts["train"] == 0)
-    if len(empty):
-        raise ValueError(f"Expected training samples of every class 0..{num_classes - 1}. Received: none of class {empty[0]}")
+    require_every_class(split_counts["train"])
     return Splits(
         **sides,
         class_counts=split_counts["train"],

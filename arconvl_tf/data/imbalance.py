@@ -5,7 +5,6 @@ import collections.abc
 import numpy as np
 
 MINORITIES = ("even", "odd", "last")
-PROFILES = ("step", "exponential")
 # Rounding may leave a whole number just below itself (5000 · 100^−1 = 49.99…).
 ROUNDING = 1e-9
 

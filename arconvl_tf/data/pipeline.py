@@ -315,7 +315,15 @@ def _count(labels, num_classes, side):
             f"Expected {side} labels in 0..{num_classes - 1}. Received: labels from {labels.min()} to {labels.max()}"
         )
     counts = np.bincount(labels, minlength=num_classes)
-    empty = np.flatnonzero(counts == 0)
-    if side == "training" and len(empty):
-        raise ValueError(f"Expected training samples of every class 0..{num_classes - 1}. Received: none of class {empty[0]}")
+    if side == "training":
+        require_every_class(counts)
     return counts
+
+
+def require_every_class(class_counts):
+    """Refuses training data that lack a class."""
+    empty = np.flatnonzero(class_counts == 0)
+    if len(empty):
+        raise ValueError(
+            f"Expected training samples of every class 0..{len(class_counts) - 1}. Received: none of class {empty[0]}"
+        )

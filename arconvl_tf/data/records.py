@@ -63,7 +63,8 @@ def index_records(files, feature_names):
 
 
 def _cache_path(files, feature_names):
-    described = [(file, tf.io.gfile.stat(file).length, tf.io.gfile.stat(file).mtime_nsec) for file in files]
+    found = [tf.io.gfile.stat(file) for file in files]
+    described = [(file, status.length, status.mtime_nsec) for file, status in zip(files, found)]
     key = hashlib.blake2b(repr((described, feature_names)).encode(), digest_size=16).hexdigest()
     folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     return folder / "arconvl_tf" / f"{key}.npz"
