@@ -24,16 +24,21 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf import backbones, hardware, losses, regions
+from arconvl_tf.benchmark_models import (
+    CLASS_COUNTS,
+    arconvl_model,
+    forward_flops,
+    released_manner,
+    softmax_model,
+    with_stock_normalization,
+)
 from arconvl_tf.data import load_data, make_splits
 from arconvl_tf.data.pipeline import without_autotuning
-from arconvl_tf.metrics import GMean
-from arconvl_tf.models import ARConvL
 
 NETWORKS = {
     "MNIST network": (lambda: backbones.simple_cnn((28, 28, 1)), (28, 28, 1)),
     "ResNet-44": (lambda: backbones.resnet((32, 32, 3), 44), (32, 32, 3)),
 }
-CLASS_COUNTS = np.tile([60, 6000], 5)
 BATCH_SIZE = 128
 HEAD_SIZES = [(10, 64), (100, 64), (1000, 64), (8142, 64), (8142, 2048), (100_000, 64)]
 HEAD_BATCH = 64
@@ -103,26 +108,49 @@ def take_turns(variants, repeats, per=1):
 def training_step(repeats, steps):
     """A `fit` step of ARConvL, of plain softmax cross-entropy, and of the released program's manner, by network."""
     results = {}
-    precisions = ["float32"] + ["mixed_bfloat16"] * hardware.fast_bfloat16()
     for network, (build, shape) in NETWORKS.items():
         dataset = _random_dataset(shape, steps)
-        variants = {}
-        for precision in precisions:
-            with hardware.precision(precision):
-                region_model, plain_model = arconvl_model(build()), softmax_model(build())
-            for name, model in (("ARConvL", region_model), ("softmax cross-entropy", plain_model)):
-                variants[f"{network}, {name}, {precision}"] = _fit(model, dataset)
-        many = arconvl_model(build(), steps_per_execution=steps)
-        variants[f"{network}, ARConvL, {steps} steps an execution, float32"] = _fit(many, dataset)
-        stock = arconvl_model(with_stock_normalization(build()))
-        variants[f"{network}, ARConvL with Keras' normalisation, float32"] = _fit(stock, dataset)
-        variants[f"{network}, as the released program, float32"] = _released_manner(build(), dataset)
+        builders = {
+            "ARConvL": lambda: arconvl_model(build()),
+            f"ARConvL, {steps} steps an execution": lambda: arconvl_model(build(), steps_per_execution=steps),
+            "ARConvL with Keras' normalisation": lambda: arconvl_model(with_stock_normalization(build())),
+            "softmax cross-entropy": lambda: softmax_model(build()),
+        }
+        variants = {name: _fit(model, dataset) for name, model in _in_fast_precisions(network, builders).items()}
+        variants[f"{network}, as the released program, float32"] = released_manner(build(), dataset)
         measured = take_turns(variants, repeats, per=steps)
         flops = 3 * BATCH_SIZE * forward_flops(build())
         for result in measured.values():
             result["gflops"] = round(flops / result["median"] / 1e9, 1)
         results |= measured
     return results
+
+
+def against_cross_entropy(repeats, steps):
+    """ARConvL and plain softmax cross-entropy again, in turn after every single step, so that a machine's moods cancel."""
+    results = {}
+    for network, (build, shape) in NETWORKS.items():
+        batches = iter(_random_dataset(shape, 1).repeat())
+        builders = {
+            "ARConvL": lambda: arconvl_model(build()),
+            "softmax cross-entropy": lambda: softmax_model(build()),
+        }
+        models = _in_fast_precisions(network, builders)
+        for model in models.values():
+            model.make_train_function()
+        # What `fit` calls for each batch; `train_on_batch` would reset the metrics every time.
+        variants = {name: lambda model=model: model.train_function(batches) for name, model in models.items()}
+        results |= take_turns(variants, repeats * steps)
+    return results
+
+
+def _in_fast_precisions(network, builders):
+    """The models that the builders make, in float32 and, where the machine is fast at it, in bfloat16, by full name."""
+    models = {}
+    for precision in ["float32"] + ["mixed_bfloat16"] * hardware.fast_bfloat16():
+        with hardware.precision(precision):
+            models |= {f"{network}, {name}, {precision}": build() for name, build in builders.items()}
+    return models
 
 
 def input_pipeline(repeats, steps):
@@ -277,6 +305,7 @@ def print_steps(threads, repeats, steps):
 
 SECTIONS = {
     "training_step": training_step,
+    "against_cross_entropy": against_cross_entropy,
     "input_pipeline": input_pipeline,
     "picture_folder": picture_folder,
     "evaluation": evaluation,
@@ -284,76 +313,6 @@ SECTIONS = {
     "start_up": start_up,
     "parallel_runs": parallel_runs,
 }
-
-
-# ------------------------------------------------------------------------------------------------------------- models
-
-
-def arconvl_model(backbone, **compile_options):
-    model = ARConvL(backbone, CLASS_COUNTS)
-    model.compile(keras.optimizers.SGD(0.01), metrics=["accuracy", GMean()], **compile_options)
-    return model
-
-
-def softmax_model(backbone):
-    """The same backbone under a dense layer, trained by stock Keras with the same metrics."""
-    logits = keras.layers.Dense(len(CLASS_COUNTS), dtype="float32")(backbone.output)
-    model = keras.Model(backbone.input, logits)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.01), loss=loss, metrics=["accuracy", GMean()])
-    return model
-
-
-def with_stock_normalization(backbone):
-    """The same network with Keras' own batch normalisation."""
-
-    def replace(layer):
-        config = layer.get_config()
-        stock = isinstance(layer, keras.layers.BatchNormalization)
-        return (keras.layers.BatchNormalization if stock else type(layer)).from_config(config)
-
-    return keras.models.clone_model(backbone, clone_function=replace)
-
-
-def forward_flops(model):
-    """Multiplications and additions of the convolutions and dense layers, for one picture."""
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):
-            total += 2 * int(np.prod(layer.output.shape[1:])) * int(np.prod(layer.kernel.shape[:3]))
-        elif isinstance(layer, keras.layers.Dense):
-            total += 2 * int(np.prod(layer.kernel.shape))
-    return total
-
-
-def _released_manner(backbone, dataset):
-    """An eager loop with optimizers made anew for each step and β, σ² computed in numpy, as the released program has it."""
-    model = ARConvL(backbone, CLASS_COUNTS)
-    layer = model.class_regions
-
-    def step(images, labels):
-        centers, radii = layer.centers.numpy(), layer.radii.numpy()
-        between = ((centers[:, None] - centers[None]) ** 2).sum(-1)
-        np.fill_diagonal(between, np.inf)
-        nearest = between.min(axis=1) / 4
-        upper = max(nearest.max(), (radii**2).max())
-        beta, margin = min(1.0, upper / nearest.min() - 1), min(nearest.min(), upper - nearest.min())
-        # Handed over, so that the objective does not measure the regions a second time.
-        geometry = regions.RegionGeometry(*np.float32([nearest.min(), upper, beta, margin]))
-        with tf.GradientTape() as tape:
-            distances = -model(images, training=True)
-            terms = model.default_objective(
-                labels, distances, tf.convert_to_tensor(layer.centers), tf.convert_to_tensor(layer.radii), geometry=geometry
-            )
-            loss = tf.add_n(list(terms.values()))
-        variables = model.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        own = [variable is layer.radii for variable in variables]
-        for rate, wanted in ((0.01, False), (0.001, True)):
-            chosen = [(g, v) for g, v, is_radius in zip(gradients, variables, own) if is_radius == wanted]
-            keras.optimizers.SGD(rate, momentum=0.9).apply_gradients(chosen)
-
-    return lambda: [step(images, labels) for images, labels in dataset]
 
 
 # ------------------------------------------------------------------------------------------------------------- helpers

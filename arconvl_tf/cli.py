@@ -259,7 +259,8 @@ def _resolve(dataset, imbalance, keep):
 
 
 BENCHMARK_SECTIONS = (
-    "training_step", "input_pipeline", "picture_folder", "evaluation", "region_head", "start_up", "parallel_runs",
+    "training_step", "against_cross_entropy", "input_pipeline", "picture_folder", "evaluation", "region_head", "start_up",
+    "parallel_runs",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ PACKAGE = pathlib.Path(arconvl_tf.__file__).parent
 # From the top of the house to its foundations; a module imports from lower floors, or its own.
 FLOORS = [
     ("cli", "benchmark"),
+    ("benchmark_models",),
     ("experiments",),
     ("callbacks",),
     ("models",),

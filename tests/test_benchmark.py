@@ -5,7 +5,7 @@ from unittest import mock
 
 import tensorflow as tf
 
-from arconvl_tf import backbones, benchmark, cli, hardware
+from arconvl_tf import backbones, benchmark, benchmark_models, cli, hardware
 from tests.test_cli import arconvl
 
 
@@ -28,7 +28,7 @@ class MeasuringTest(tf.test.TestCase):
 
     def test_flops_by_hand(self):
         expected = 2 * (28 * 28 * 9 * (32 + 32 * 32) + 14 * 14 * 9 * (32 * 64 + 64 * 64) + 7 * 7 * 64 * 64)
-        self.assertEqual(benchmark.forward_flops(backbones.simple_cnn((28, 28, 1))), expected)
+        self.assertEqual(benchmark_models.forward_flops(backbones.simple_cnn((28, 28, 1))), expected)
 
     def test_command_writes_what_it_prints(self):
         with tempfile.TemporaryDirectory() as folder:

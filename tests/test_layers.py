@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf import backbones
-from arconvl_tf.benchmark import with_stock_normalization
+from arconvl_tf.benchmark_models import with_stock_normalization
 from arconvl_tf.layers import BatchNormalization, ClassRegions
 
 
