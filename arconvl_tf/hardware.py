@@ -25,6 +25,11 @@ def default_precision():
     return "mixed_bfloat16" if fast_bfloat16() else "float32"
 
 
+def rounds_float32_products():
+    """Whether float32 matrix products may keep 10 bits only (TF32), TensorFlow's default on recent GPUs."""
+    return bool(tf.config.list_physical_devices("GPU")) and tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 @contextlib.contextmanager
 def precision(policy):
     """Keras' global policy, for the layers made inside the block."""

@@ -3,7 +3,7 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf import regions
+from arconvl_tf import hardware, regions
 from tests import oracles
 
 
@@ -20,6 +20,24 @@ class SquaredDistancesTest(tf.test.TestCase):
         self.assertAllClose(regions.squared_distances(tf.constant(features), tf.constant(centers)), expected, rtol=1e-12)
 
     def test_relative_error_where_the_expanded_form_cancels(self):
+        self.check_relative_error()
+
+    def test_relative_error_on_a_gpu_that_rounds_products(self):
+        """TF32 as recent GPUs have it, imitated: factors of float32 products lose all but ten bits."""
+        matmul = tf.matmul
+
+        def rounded(*factors, **options):
+            if factors[0].dtype == tf.float32:
+                factors = [tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(f, tf.int32), -(1 << 13)), tf.float32) for f in factors]
+            return matmul(*factors, **options)
+
+        with mock.patch.object(tf, "matmul", rounded):
+            with self.assertRaises(AssertionError):
+                self.check_relative_error()
+            with mock.patch.object(hardware, "rounds_float32_products", return_value=True):
+                self.check_relative_error()
+
+    def check_relative_error(self):
         rng = np.random.default_rng(1)
         for dimensions, offset, spread in [(64, 1e3, 1e-2), (2048, 1e2, 1e-3), (2, 1e4, 1.0), (64, 0.0, 1e-15)]:
             # Half of the centres far away, so that moving the origin alone can't help.
