@@ -277,20 +277,25 @@ class LDAMLoss(Objective):
         max_margin: `Δ_max`, a squared distance here; 0.5 in the reference.
         scale: `s`. The reference's 30 stretches cosines in [−1, 1]; squared distances have no bound, so 1.
         effective_number_beta: of the deferred weights, see `effective_number_weights`.
+        reweighted: whether the weights have set in, as a saved objective remembers.
 
     Reference:
         Cao et al.: Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019.
     """
 
-    def __init__(self, class_counts, max_margin=0.5, scale=1.0, effective_number_beta=0.9999):
+    def __init__(self, class_counts, max_margin=0.5, scale=1.0, effective_number_beta=0.9999, reweighted=False):
         counts = validate_class_counts(class_counts)
         self.class_counts = counts.tolist()
         self.max_margin = _at_least_zero("max_margin", max_margin)
         self.scale = _at_least_zero("scale", scale)
         self.effective_number_beta = effective_number_beta
-        self.reweighting = tf.Variable(0.0, trainable=False, name="reweighting")
+        self.reweighting = tf.Variable(float(reweighted), trainable=False, name="reweighting")
         self._margins = max_margin * (counts.min() / counts) ** 0.25
         self._weights = effective_number_weights(counts, effective_number_beta)
+
+    @property
+    def reweighted(self):
+        return bool(self.reweighting.numpy())
 
     def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
         dtype = squared_distances.dtype

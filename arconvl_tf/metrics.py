@@ -33,6 +33,28 @@ def class_wise_accuracy(recalls):
     return np.nanmean(recalls)
 
 
+def integer_labels(labels):
+    """Labels as int64, shape (n,).
+
+    Args:
+        labels: class numbers, shape (n,) or (n, 1), of any type; Keras makes floats of a user's integers at times.
+
+    Raises:
+        ValueError: on another shape, one-hot labels for instance.
+
+    Example:
+        >>> integer_labels([[2.0], [0.0]]).numpy()
+        array([2, 0])
+    """
+    labels = tf.convert_to_tensor(labels)
+    if labels.shape.rank is not None and labels.shape[1:].as_list() not in ([], [1]):
+        raise ValueError(
+            "Expected class numbers of shape (n,) or (n, 1); for one-hot labels give labels.argmax(axis=-1). "
+            f"Received: labels of shape {tuple(labels.shape)}"
+        )
+    return tf.reshape(tf.cast(labels, tf.int64), [-1])
+
+
 class _RecallMetric(keras.metrics.Metric):
     """Counts hits and samples of every class; subclasses average the recalls."""
 
@@ -55,7 +77,7 @@ class _RecallMetric(keras.metrics.Metric):
         """
         if not self._built:
             self._build(y_pred.shape[-1])
-        labels = tf.reshape(tf.cast(y_true, tf.int64), [-1])
+        labels = integer_labels(y_true)
         hits = tf.cast(labels == tf.argmax(y_pred, axis=-1), self.dtype)
         weights = tf.ones_like(hits) if sample_weight is None else tf.reshape(tf.cast(sample_weight, self.dtype), [-1])
         num_classes = self.hits.shape[0]

@@ -1,6 +1,5 @@
 """`PrototypeClassifier` and `ARConvL`: Keras models with a second optimizer for the radii."""
 
-import re
 import types
 
 import keras
@@ -8,7 +7,10 @@ import tensorflow as tf
 
 from arconvl_tf.layers import ClassRegions
 from arconvl_tf.losses import ARConvLLoss, Objective
-from arconvl_tf.metrics import LatestValue
+from arconvl_tf.metrics import LatestValue, integer_labels
+
+# Full match on a variable's path, as Keras' OptimizerMap has it.
+RADII_PATTERN = ".*class_regions/radii"
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
@@ -66,17 +68,20 @@ class PrototypeClassifier(keras.Model):
             optimizer: updates the backbone and the centres. A `MultiOptimizer` that already holds both optimizers
                 (as a loaded model does) is taken as it is.
             objective: `ARConvLLoss`, `CPLLoss`, … .
-            radius_optimizer: updates the radii, where the objective learns them; default `SGD(0.001)`.
+            radius_optimizer: updates the radii, where the objective learns them; default `SGD(0.001)`. Give schedules
+                to both optimizers rather than use `LearningRateScheduler`, which sets one rate for the two.
             **kwargs: the other arguments of `keras.Model.compile`: `metrics`, `weighted_metrics`, `run_eagerly`,
                 `steps_per_execution`, `jit_compile`, `auto_scale_loss`.
 
         Raises:
-            ValueError: without an objective, with a Keras `loss`, or with a radius optimizer that nothing uses.
+            ValueError: without an objective, with a Keras `loss`, with class counts of another number of classes, or
+                with optimizers that don't go together.
         """
         if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
             raise ValueError(
                 "Expected the training loss as `objective=`, for instance arconvl_tf.CPLLoss(), because it reads "
-                f"centres and radii as well as outputs. Received: loss={kwargs.get('loss')!r}"
+                "centres and radii as well as outputs. "
+                f"Received: loss={kwargs.get('loss')!r}, loss_weights={kwargs.get('loss_weights')!r}"
             )
         if not isinstance(objective, Objective):
             raise ValueError(
@@ -84,6 +89,9 @@ class PrototypeClassifier(keras.Model):
                 "arconvl_tf.losses.Objective. "
                 f"Received: objective={objective!r}"
             )
+        counts = getattr(objective, "class_counts", range(self.num_classes))
+        if len(counts) != self.num_classes:
+            raise ValueError(f"Expected the counts of {self.num_classes} classes. Received: class_counts={counts}")
         if radius_optimizer is not None and not objective.learns_radii:
             raise ValueError(
                 f"Expected no `radius_optimizer`: {type(objective).__name__} does not learn radii. "
@@ -98,25 +106,26 @@ class PrototypeClassifier(keras.Model):
         self.class_regions.learn_radii = objective.learns_radii
         optimizer = keras.optimizers.get(optimizer)
         if objective.learns_radii:
-            optimizer = _with_radius_optimizer(optimizer, radius_optimizer)
+            optimizer = _with_radius_optimizer(optimizer, radius_optimizer, self.class_regions)
         super().compile(optimizer=optimizer, **kwargs)
         # What the user gave, not what Keras resolved it to on this machine (`jit_compile="auto"`).
-        self._compile_arguments = keras.saving.serialize_keras_object({**kwargs, "objective": objective})
+        self._compile_arguments = keras.saving.serialize_keras_object(kwargs)
         self._logs = types.SimpleNamespace(terms={}, readouts={})
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
     @property
     def radius_optimizer(self):
-        """The optimizer of the radii, `None` where the objective does not learn them."""
-        if not self.objective.learns_radii:
+        """The optimizer of the radii, `None` before `compile` and where the objective does not learn them."""
+        if not self.compiled or not self.objective.learns_radii:
             return None
         return _unscaled(self.optimizer)._optimizer_map(self.class_regions.radii)
 
     def get_compile_config(self):
         if not self.compiled:
             return {}
-        return {**self._compile_arguments, "optimizer": keras.saving.serialize_keras_object(self.optimizer)}
+        parts = {"objective": self.objective, "optimizer": self.optimizer}
+        return {**self._compile_arguments, **keras.saving.serialize_keras_object(parts)}
 
     def compile_from_config(self, config):
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
@@ -125,7 +134,7 @@ class PrototypeClassifier(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The objective on one batch, plus the backbone's own losses (regularisers); logs every term."""
-        labels = tf.reshape(tf.cast(y, tf.int64), [-1])
+        labels = integer_labels(y)
         message = f"Expected labels in 0..{self.num_classes - 1}."
         tf.debugging.assert_non_negative(labels, message=message)
         tf.debugging.assert_less(labels, tf.cast(self.num_classes, tf.int64), message=message)
@@ -179,6 +188,7 @@ class PrototypeClassifier(keras.Model):
     def get_config(self):
         return {
             "name": self.name,
+            "trainable": {"model": self.trainable, "class_regions": self.class_regions.trainable},
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
         }
@@ -187,7 +197,13 @@ class PrototypeClassifier(keras.Model):
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"], custom_objects=custom_objects)
-        return cls(**config)
+        trainable = config.pop("trainable", {"model": True, "class_regions": True})
+        model = cls(**config)
+        # What was frozen has no optimizer state in the file.
+        for part, learns in ((model.class_regions, trainable["class_regions"]), (model, trainable["model"])):
+            if not learns:
+                part.trainable = False
+        return model
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
@@ -248,25 +264,40 @@ class ARConvL(PrototypeClassifier):
         return {**config, **self.default_objective.get_config()}
 
 
-def _with_radius_optimizer(optimizer, radius_optimizer):
+def _with_radius_optimizer(optimizer, radius_optimizer, class_regions):
     """One Keras MultiOptimizer of both, so that saving, backup and loss scaling treat the two states alike."""
     inner = _unscaled(optimizer)
     if isinstance(inner, keras.optimizers.MultiOptimizer):
-        if radius_optimizer is not None:
-            raise ValueError(
-                "Expected `optimizer` to be a single optimizer when `radius_optimizer` is given. "
-                f"Received: optimizer={optimizer!r}, which already holds several"
-            )
+        _check_names_radii(inner, radius_optimizer, class_regions)
         return optimizer
-    radius_optimizer = keras.optimizers.get(radius_optimizer) if radius_optimizer else keras.optimizers.SGD(1e-3)
+    accumulation = inner.gradient_accumulation_steps
+    if radius_optimizer is None:
+        radius_optimizer = keras.optimizers.SGD(1e-3, gradient_accumulation_steps=accumulation)
+    radius_optimizer = keras.optimizers.get(radius_optimizer)
+    if radius_optimizer.gradient_accumulation_steps != accumulation:
+        raise ValueError(
+            "Expected both optimizers to accumulate gradients over as many steps. Received: "
+            f"gradient_accumulation_steps={accumulation} and {radius_optimizer.gradient_accumulation_steps} for the radii"
+        )
     multi = keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(inner, {".*" + re.escape("class_regions/radii"): radius_optimizer})
+        keras.optimizers.OptimizerMap(inner, {RADII_PATTERN: radius_optimizer}), loss_scale_factor=inner.loss_scale_factor
     )
     if inner is optimizer:
         return multi
     return keras.optimizers.LossScaleOptimizer(
         multi, initial_scale=optimizer.initial_scale, dynamic_growth_steps=optimizer.dynamic_growth_steps
     )
+
+
+def _check_names_radii(multi, radius_optimizer, class_regions):
+    """A MultiOptimizer must say itself who updates the radii: its default would do so at the weights' learning rate."""
+    default = getattr(multi._optimizer_map, "default_optimizer", None)
+    unnamed = class_regions.built and multi._optimizer_map(class_regions.radii) is default
+    if radius_optimizer is not None or unnamed:
+        raise ValueError(
+            "Expected a MultiOptimizer that names the radii's optimizer itself, and no `radius_optimizer` beside it: "
+            f"OptimizerMap(default, {{{RADII_PATTERN!r}: …}}). Received: radius_optimizer={radius_optimizer!r}"
+        )
 
 
 def _unscaled(optimizer):

@@ -167,6 +167,11 @@ class TrainStepTest(tf.test.TestCase):
         for each in (model, plain):
             each.train_on_batch(images, labels)
         self.assertIsInstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+        fixed = compiled(optimizer=keras.optimizers.SGD(0.1, loss_scale_factor=128.0))
+        self.assertEqual([fixed.optimizer.loss_scale_factor, fixed.radius_optimizer.loss_scale_factor], [128.0, 128.0])
+        fixed.train_on_batch(images, labels)
+        for a, b in zip(fixed.weights, plain.weights):
+            self.assertAllClose(a, b, rtol=1e-4, atol=1e-6)
         for a, b in zip(model.weights, plain.weights):
             self.assertAllClose(a, b, rtol=1e-4, atol=1e-6)
 
@@ -182,6 +187,31 @@ class CompileErrorTest(tf.test.TestCase):
         ]:
             with self.assertRaisesRegex(ValueError, text):
                 model.compile("sgd", **arguments)
+
+    def test_counts_of_another_number_of_classes(self):
+        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        for objective in (arc.ClassBalancedLoss([5, 4, 3, 2]), arc.LogitAdjustmentLoss([5, 4]), arc.ARConvLLoss([5, 4])):
+            with self.assertRaisesRegex(ValueError, "counts of 3 classes"):
+                model.compile("sgd", objective=objective)
+
+    def test_one_hot_labels(self):
+        images, labels = toy_data()
+        with self.assertRaisesRegex(ValueError, r"argmax.*\(48, 3\)"):
+            compiled(run_eagerly=True).evaluate(images, np.eye(3)[labels], batch_size=48, verbose=0)
+
+    def test_a_multi_optimizer_has_to_name_the_radii(self):
+        default, own = keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.02)
+        mapped = keras.optimizers.OptimizerMap(default, {".*dense.*": keras.optimizers.SGD(0.5)})
+        with self.assertRaisesRegex(ValueError, "class_regions/radii"):
+            compiled(optimizer=keras.optimizers.MultiOptimizer(mapped), radius_optimizer=None)
+        mapped[".*class_regions/radii"] = own
+        self.assertIs(compiled(optimizer=keras.optimizers.MultiOptimizer(mapped), radius_optimizer=None).radius_optimizer, own)
+
+    def test_unequal_accumulation(self):
+        with self.assertRaisesRegex(ValueError, "gradient_accumulation_steps=2 and None"):
+            compiled(optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
+        model = compiled(optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), radius_optimizer=None)
+        self.assertEqual(model.radius_optimizer.gradient_accumulation_steps, 2)
 
     def test_labels_out_of_range(self):
         images, labels = toy_data()
@@ -254,6 +284,37 @@ class SavingTest(tf.test.TestCase):
         self.assertAllClose(
             copy.evaluate(images, labels, verbose=0, return_dict=True), model.evaluate(images, labels, verbose=0, return_dict=True)
         )
+
+
+    def test_frozen_regions_stay_frozen(self):
+        images, labels = toy_data()
+        for freeze in ("class_regions", "model"):
+            model = compiled(optimizer=keras.optimizers.SGD(0.1, momentum=0.9))
+            if freeze == "model":
+                model.trainable = False
+            else:
+                model.class_regions.trainable = False
+            model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+            model.fit(images, labels, verbose=0) if freeze == "class_regions" else None
+            with tempfile.TemporaryDirectory() as folder:
+                model.save(f"{folder}/model.keras")
+                copy = keras.models.load_model(f"{folder}/model.keras")
+            self.assertLen(copy.trainable_variables, len(model.trainable_variables))
+            state, copied = [[np.array(v) for v in each.optimizer.variables] for each in (model, copy)]
+            self.assertAllEqual(len(state), len(copied))
+            for before, after in zip(state, copied):
+                self.assertAllEqual(before, after)
+
+    def test_deferred_weights_that_have_set_in_stay(self):
+        images, labels = toy_data()
+        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        model.compile(keras.optimizers.SGD(0.1), objective=arc.LDAMLoss(COUNTS))
+        model.fit(images, labels, epochs=2, verbose=0, callbacks=[arc.DeferredReweighting(start=1)])
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(f"{folder}/model.keras")
+            copy = keras.models.load_model(f"{folder}/model.keras")
+        self.assertTrue(copy.objective.reweighted)
+        self.assertAllClose(copy.evaluate(images, labels, verbose=0), model.evaluate(images, labels, verbose=0))
 
 
 class PrecisionTest(tf.test.TestCase):
