@@ -1,13 +1,18 @@
 """Callbacks for `fit`: keep the best epoch; defer the re-weighting of classes."""
 
+import warnings
+
 import keras
 import numpy as np
+
+from arconvl_tf.baselines import LDAMLoss
 
 
 class BestEpoch(keras.callbacks.Callback):
     """Keeps the weights of the epoch with the best value of a log, in memory, and restores them when training ends.
 
-    As in the paper a tie goes to the later epoch, and an epoch whose value is NaN never wins.
+    As in the paper a tie goes to the later epoch, and an epoch whose value is NaN never wins. An epoch without
+    validation (`validation_freq`) is passed over with a warning.
 
     Args:
         monitor: the log to maximise; the paper chooses by the validation G-mean.
@@ -31,11 +36,14 @@ class BestEpoch(keras.callbacks.Callback):
         self.epoch, self.value, self._weights = None, -np.inf, None
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.monitor not in (logs or {}):
-            raise ValueError(
-                f"Expected {self.monitor!r} among the logs: pass validation_data and compile with that metric. "
-                f"Received: {sorted(logs or {})}"
-            )
+        logs = logs or {}
+        if self.monitor not in logs:
+            if not self.monitor.startswith("val_") or any(name.startswith("val_") for name in logs):
+                raise ValueError(
+                    f"Expected {self.monitor!r} among the logs: compile with that metric. Received: {sorted(logs)}"
+                )
+            warnings.warn(f"BestEpoch passes over epochs without {self.monitor}: fit got no validation_data for them.")
+            return
         value = float(logs[self.monitor])
         if value >= self.value:
             self.epoch, self.value, self._weights = epoch, value, self.model.get_weights()
@@ -59,6 +67,10 @@ class DeferredReweighting(keras.callbacks.Callback):
     def __init__(self, start):
         super().__init__()
         self.start = start
+
+    def on_train_begin(self, logs=None):
+        if not isinstance(self.model.objective, LDAMLoss):
+            raise ValueError(f"Expected a model compiled with LDAMLoss. Received: objective={self.model.objective!r}")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.objective.reweighting.assign(float(epoch >= self.start))
