@@ -138,7 +138,7 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
     Without options: scikit-learn's digits, imbalanced by 10, in under a minute. The defaults of the paper's
     data sets are its protocol; cifar100 follows cifar10, and so do own pictures, with lighter augmentation.
     """
-    dataset, imbalance = _resolve(dataset, imbalance, options["keep"])
+    dataset, imbalance = _resolve(dataset, imbalance, options["keep"], options["minority"], options["profile"])
     with _quiet_import():
         from arconvl_tf import hardware
         from arconvl_tf.experiments import runner
@@ -148,7 +148,7 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
     if precision == "auto":
         precision = hardware.default_precision()
     named = {name: value for name, value in (("beta", beta), ("margin", margin)) if value is not None}
-    loss_options = {**recipes.LOSS_OPTIONS.get((method, dataset), {}), **settings, **named}
+    loss_options = {**recipes.default_loss_options(method, dataset), **settings, **named}
     recipe = {field.name: options.pop(field.name, None) for field in dataclasses.fields(recipes.Recipe)}
     config = recipes.RunConfig(
         dataset=dataset,
@@ -227,7 +227,7 @@ def predict(directory, images, output_format):
 @click.option("--out", type=click.Path(dir_okay=False), default="pictures.png", show_default=True, help="Picture sheet.")
 def data(dataset, out, imbalance, **options):
     """Shows a data set: samples by class and split, pictures that training and test share, a sheet of examples."""
-    dataset, imbalance = _resolve(dataset, imbalance, options["keep"])
+    dataset, imbalance = _resolve(dataset, imbalance, options["keep"], options["minority"], options["profile"])
     with _quiet_import():
         from arconvl_tf.data import inspection, load_data
         from arconvl_tf.experiments import figures
@@ -247,15 +247,19 @@ def data(dataset, out, imbalance, **options):
     CONSOLE.print(f"Examples (rare classes in red): [bold]{escape(str(out))}[/bold]")
 
 
-def _resolve(dataset, imbalance, keep):
+def _resolve(dataset, imbalance, keep, minority, profile):
     """A data set's name, or the full path of own pictures; and the imbalance, if none is asked for the usual one."""
+    usual = 1.0
     if dataset in recipes.RECIPES:
         usual = 1.0 if keep else recipes.default_imbalance(dataset)
-        return dataset, usual if imbalance is None else imbalance
-    if not pathlib.Path(dataset).exists():
+    elif pathlib.Path(dataset).exists():
+        dataset = str(pathlib.Path(dataset).resolve())
+    else:
         names = ", ".join(recipes.RECIPES)
         raise click.ClickException(f"Expected a data set ({names}), a folder or a CSV file. Received: {dataset!r}")
-    return str(pathlib.Path(dataset).resolve()), 1.0 if imbalance is None else imbalance
+    if imbalance is None and usual == 1 and not keep and (minority, profile) != ("even", "step"):
+        raise click.UsageError("Expected --imbalance beside --minority or --profile: these pictures are kept as they are.")
+    return dataset, usual if imbalance is None else imbalance
 
 
 BENCHMARK_SECTIONS = (

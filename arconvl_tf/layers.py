@@ -98,8 +98,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Keras computes moments and normalises in a dozen passes over memory, which on a processor is half of a residual
     network's step; the fused operation makes two. Same function, same arguments, weights and moving statistics: files
-    of weights go from one to the other. Masks, synchronised statistics, other types than float32 weights, and inputs
-    that are not (batch, height, width, channels) are left to Keras.
+    of weights go from one to the other. Masks, synchronised statistics, renormalisation, other types than float32
+    weights, and inputs that are not (batch, height, width, channels) are left to Keras.
 
     The class bears Keras' name because Keras addresses the weights in a file by it.
 
@@ -116,7 +116,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         axis = self.axis if self.axis >= 0 else self.axis + len(inputs.shape)
         supported = self.variable_dtype == "float32" and inputs.dtype in (tf.float32, tf.bfloat16, tf.float16)
-        if not supported or len(inputs.shape) != 4 or axis != 3 or mask is not None or self.synchronized:
+        if not supported or len(inputs.shape) != 4 or axis != 3 or mask is not None or self.synchronized or self.renorm:
             return super().call(inputs, training=training, mask=mask)
         channels = inputs.shape[-1]
         training = bool(training) and self.trainable

@@ -100,6 +100,8 @@ class CommandLineTest(tf.test.TestCase):
             (["--keep", "3"], ["WHOLE NUMBER", "'3'"]),
             (["--keep", "3=5", "--keep", "3=6"], ["3 again"]),
             (["--dataset", __file__], ["path and label"]),
+            (["--dataset", __file__, "--profile", "exponential"], ["--imbalance beside"]),
+            (["--keep", "3=5", "--minority", "odd"], ["`keep` alone"]),
             (["--dataset", "mnist", "--data-dir", self.folder / "empty"], ["tfds build mnist"]),
         ]:
             self.assertOneLine(arconvl("train", *arguments, "--out", out), *texts)

@@ -44,6 +44,7 @@ class FromDatasetsTest(tf.test.TestCase):
             ((good, good, good), {"class_names": ["a", "b"]}, r"train labels in 0\.\.1"),
             ((dataset([0, 2]), good, good), {}, "none of class 1"),
             ((dataset([0, 0]), dataset([0]), dataset([0])), {}, "none of class 1"),
+            ((dataset([0, 0]), dataset([0]), dataset([0])), {"class_names": ["a"]}, "two classes"),
             ((good, good.take(0), good), {}, "validation samples"),
         ]:
             with self.assertRaisesRegex(ValueError, text):

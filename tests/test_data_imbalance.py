@@ -24,6 +24,10 @@ class ExponentialProfileTest(tf.test.TestCase):
         hundred = imbalance.imbalanced_counts([500] * 100, 100, profile="exponential")
         self.assertEqual((hundred[0], hundred[-1], hundred.sum()), (500, 5, 10847))
 
+    def test_has_no_minority_classes_to_choose(self):
+        with self.assertRaisesRegex(ValueError, "minority='odd'"):
+            imbalance.imbalanced_counts([100, 20], 4, minority="odd", profile="exponential")
+
     def test_a_class_keeps_at_most_what_it_has(self):
         self.assertAllEqual(imbalance.imbalanced_counts([100, 20, 100], 4, profile="exponential"), [100, 20, 25])
 

@@ -78,6 +78,10 @@ class BatchNormalizationTest(tf.test.TestCase):
         images = tf.constant(self.images)
         self.assertAllClose(*[layer(images, training=True) for layer in self.pair], rtol=1e-4, atol=1e-5)
 
+    def test_renormalisation_is_left_to_keras(self):
+        self.pair = [layer_class(renorm=True) for layer_class in (keras.layers.BatchNormalization, BatchNormalization)]
+        self.assertAlike(training=True)
+
     def test_vectors_are_left_to_keras(self):
         vectors = self.images[:, 0, 0]
         layer = BatchNormalization()

@@ -31,6 +31,8 @@ def from_datasets(train, validation, test, class_names=None):
     sides = {"train": train, "validation": validation, "test": test}
     counted = {name: _count(dataset, name) for name, dataset in sides.items()}
     num_classes = len(class_names) if class_names is not None else max(2, len(counted["train"]))
+    if num_classes < 2:
+        raise ValueError(f"Expected at least two classes. Received: class_names={list(class_names)}")
     for name, counts in counted.items():
         if len(counts) > num_classes:
             raise ValueError(f"Expected {name} labels in 0..{num_classes - 1}. Received: label {len(counts) - 1}")

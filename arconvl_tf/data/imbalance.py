@@ -53,7 +53,8 @@ def imbalanced_counts(class_counts, imbalance, minority="even", profile="step"):
         Integer array of shape (k,).
 
     Raises:
-        ValueError: if q < 1, or so large that a class would vanish; on an unknown profile.
+        ValueError: if q < 1, or so large that a class would vanish; on an unknown profile; on a choice of minority
+            classes for the exponential profile, which has none.
 
     Example:
         >>> imbalanced_counts([5923, 6742, 5958], imbalance=100).tolist()
@@ -69,6 +70,8 @@ def imbalanced_counts(class_counts, imbalance, minority="even", profile="step"):
         divisors[minority_classes(len(at_hand), minority)] = imbalance
         counts = np.floor(at_hand / divisors + ROUNDING).astype("int64")
     elif profile == "exponential":
+        if minority != "even":
+            raise ValueError(f"Expected no `minority` with the exponential profile. Received: minority={minority!r}")
         shares = float(imbalance) ** (-np.arange(len(at_hand)) / (len(at_hand) - 1))
         counts = np.minimum(at_hand, np.floor(at_hand.max() * shares + ROUNDING).astype("int64"))
     else:

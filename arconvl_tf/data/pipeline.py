@@ -167,8 +167,11 @@ def assemble(
     _count(test.labels, num_classes, "test")
 
     if keep:
-        if imbalance != 1:
-            raise ValueError(f"Expected an `imbalance` or `keep`, not both. Received: imbalance={imbalance:g}")
+        if (imbalance, minority, profile) != (1, "even", "step"):
+            raise ValueError(
+                "Expected `keep` alone, without `imbalance`, `minority` or `profile`. "
+                f"Received: imbalance={imbalance:g}, minority={minority!r}, profile={profile!r}"
+            )
         class_counts = imbalances.explicit_counts(at_hand, keep, class_names)
     else:
         if not isinstance(minority, str):
@@ -269,7 +272,7 @@ def stratified_split(labels, share, seed):
     strata = labels[splittable]
     present = np.unique(strata)
     size = max(round(share * len(splittable)), len(present))
-    if len(splittable) - size < len(present):
+    if not len(present) or len(splittable) - size < len(present):
         raise ValueError(
             f"Expected enough samples to hold a share of {share} of every class out. "
             f"Received: {len(labels)} samples of {len(np.unique(labels))} classes"
