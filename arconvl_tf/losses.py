@@ -5,6 +5,7 @@ paper marks with `*` lose their gradient.
 """
 
 import inspect
+import numbers
 
 import keras
 import numpy as np
@@ -228,7 +229,7 @@ class ARConvLLoss(Objective):
     ):
         counts = validate_class_counts(class_counts)
         for name, value in (("beta", beta), ("margin", margin)):
-            if value != "adaptive" and not (isinstance(value, (int, float)) and value >= 0):
+            if value != "adaptive" and not (isinstance(value, numbers.Real) and value >= 0):
                 raise ValueError(f'Expected `{name}` to be "adaptive" or a number ≥ 0. Received: {name}={value!r}')
         if not gamma >= 0:
             raise ValueError(f"Expected `gamma` to be a number ≥ 0. Received: gamma={gamma}")
@@ -239,8 +240,7 @@ class ARConvLLoss(Objective):
             )
         self.class_counts = counts.tolist()
         self.gamma = gamma
-        self.beta = beta
-        self.margin = margin
+        self.beta, self.margin = [value if value == "adaptive" else float(value) for value in (beta, margin)]
         self.center_loss = center_loss
         self.distribution_weights = distribution_weights
         self._class_weights = counts.max() / counts

@@ -218,6 +218,9 @@ class ConfigurationTest(tf.test.TestCase):
         copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(objective))
         self.assertEqual(copy.get_config(), objective.get_config())
 
+    def test_numbers_of_numpy_are_numbers(self):
+        self.assertIs(type(losses.ARConvLLoss(COUNTS, beta=np.float32(0.5)).beta), float)
+
     def test_refuses_bad_options(self):
         for arguments, text in [
             ({"class_counts": [5, 0]}, "class_counts"),

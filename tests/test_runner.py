@@ -52,6 +52,9 @@ class RunTest(tf.test.TestCase):
         self.assertEqual((self.directory / "best.keras").stat().st_mtime_ns, stamp)
         with self.assertRaisesRegex(runner.RunDirectoryError, "seed 0 in place of 1"):
             runner.run(dataclasses.replace(CONFIG, seed=1), self.directory)
+        (self.directory / "metrics.json").unlink()
+        with self.assertRaisesRegex(runner.RunDirectoryError, "no metrics.json"):
+            runner.load_model(self.directory)
 
     def test_same_seed_same_result(self):
         config = dataclasses.replace(CONFIG, recipe=dataclasses.replace(RECIPE, epochs=1))
@@ -107,5 +110,15 @@ class BestEpochTest(tf.test.TestCase):
         self.assertEqual(self.run_epochs([0.1, float("nan")]), (0, 0.1, 0.0))
 
     def test_names_the_missing_log(self):
-        with self.assertRaisesRegex(ValueError, "validation_data"):
-            BestEpoch().on_epoch_end(0, {"loss": 1.0})
+        with self.assertRaisesRegex(ValueError, "compile with that metric.*val_loss"):
+            BestEpoch().on_epoch_end(0, {"loss": 1.0, "val_loss": 1.0})
+        with self.assertRaisesRegex(ValueError, "'score'"):
+            BestEpoch("score").on_epoch_end(0, {"loss": 1.0})
+
+    def test_chooses_among_the_epochs_with_validation(self):
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        best, ones = BestEpoch("val_loss"), np.ones((4, 1))
+        with self.assertWarnsRegex(UserWarning, "no validation_data"):
+            model.fit(ones, ones, epochs=5, validation_data=(ones, ones), validation_freq=2, callbacks=[best], verbose=0)
+        self.assertEqual(best.epoch, 1)  # validated: 1 and 3; the loss falls, and a fall is no improvement here

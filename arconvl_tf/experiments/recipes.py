@@ -62,13 +62,9 @@ METHODS = {
     "la": ("baselines", "LogitAdjustmentLoss", {}),
     # Not in the paper; "balanced-softmax" is LA with τ = 1 under the name others know it by.
     "balanced-softmax": ("baselines", "LogitAdjustmentLoss", {"temperature": 1.0}),
-    "ldam-drw": ("baselines", "LDAMLoss", {}),
+    "ldam-drw": ("baselines", "LDAMLoss", {"reweighted": False}),
 }
 DEFERRED_SHARE = 0.8  # of the epochs pass before LDAM's weights set in
-# (method, data set) → what the supplement sets otherwise there.
-_COLOURED = ("svhn", "cifar10", "celeb_a", "i_naturalist2018")
-LOSS_OPTIONS = {("affinity", name): {"affinity_margin": 0.43} for name in _COLOURED}
-LOSS_OPTIONS["cb-focal", "i_naturalist2018"] = {"effective_number_beta": 0.999, "focusing": 0.5}
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
@@ -106,6 +102,20 @@ class RunConfig:
     def from_dict(cls, values):
         recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in values["recipe"].items()}
         return cls(**{**values, "recipe": Recipe(**recipe)})
+
+
+def default_loss_options(method, dataset):
+    """What the supplement sets otherwise on some data sets than the losses' own defaults.
+
+    Example:
+        >>> default_loss_options("affinity", "cifar10"), default_loss_options("affinity", "mnist")
+        ({'affinity_margin': 0.43}, {})
+    """
+    if method == "affinity" and dataset not in ("mnist", "fashion_mnist"):
+        return {"affinity_margin": 0.43}
+    if method == "cb-focal" and dataset == "i_naturalist2018":
+        return {"effective_number_beta": 0.999, "focusing": 0.5}
+    return {}
 
 
 def default_imbalance(dataset):

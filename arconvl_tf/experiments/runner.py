@@ -135,10 +135,10 @@ def load_model(directory):
     Raises:
         RunDirectoryError: if the run isn't finished.
     """
-    path = pathlib.Path(directory) / "best.keras"
-    if not path.exists():
-        raise RunDirectoryError(f"Expected a finished run with a best.keras. Received: {directory}")
-    return keras.models.load_model(path)
+    for name in ("best.keras", "metrics.json"):
+        if not (pathlib.Path(directory) / name).exists():
+            raise RunDirectoryError(f"Expected a finished run. Received: {directory}, which has no {name}")
+    return keras.models.load_model(pathlib.Path(directory) / "best.keras")
 
 
 def load_run_data(config, data_dir=None):
