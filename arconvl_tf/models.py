@@ -48,6 +48,8 @@ class PrototypeClassifier(keras.Model):
 
     def __init__(self, backbone, num_classes, name=None, **kwargs):
         super().__init__(name=name, **kwargs)
+        if not isinstance(backbone, keras.Layer):
+            raise ValueError(f"Expected `backbone` to be a Keras model (n, …) → (n, d). Received: backbone={backbone!r}")
         self.backbone = backbone
         self.num_classes = num_classes
         self.class_regions = ClassRegions(num_classes, name="class_regions")
@@ -55,6 +57,10 @@ class PrototypeClassifier(keras.Model):
         inputs = getattr(backbone, "inputs", None)
         if inputs:  # creates the centres and radii now, so that optimizers can be built on them
             self(inputs[0] if len(inputs) == 1 else inputs)
+
+    def build(self, input_shape):
+        images = keras.tree.map_shape_structure(lambda shape: keras.Input(batch_shape=shape), input_shape)
+        self.class_regions.build(self.backbone(images).shape)
 
     def call(self, images, training=None):
         return self.class_regions(self.backbone(images, training=training))
@@ -134,13 +140,11 @@ class PrototypeClassifier(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The objective on one batch, plus the backbone's own losses (regularisers); logs every term."""
-        labels = integer_labels(y)
-        message = f"Expected labels in 0..{self.num_classes - 1}."
-        tf.debugging.assert_non_negative(labels, message=message)
-        tf.debugging.assert_less(labels, tf.cast(self.num_classes, tf.int64), message=message)
+        labels = self._checked_labels(y)
         centers = tf.convert_to_tensor(self.class_regions.centers)
         radii = tf.convert_to_tensor(self.class_regions.radii)
         terms, readouts = self._terms_and_readouts(labels, -y_pred, centers, radii, sample_weight)
+        _check_terms(self.objective, terms)
         for name, value in terms.items():
             self._log_metric("terms", f"{name}_loss", keras.metrics.Mean).update_state(value, sample_weight=tf.size(labels))
         for name, value in readouts.items() if training else ():
@@ -167,6 +171,16 @@ class PrototypeClassifier(keras.Model):
         logs = super().test_step(data)
         # The regions don't change while a model is evaluated: their read-outs belong to training.
         return {name: value for name, value in logs.items() if name not in self._logs.readouts}
+
+    def _checked_labels(self, y):
+        labels = integer_labels(y)
+        message = f"Expected labels in 0..{self.num_classes - 1}."
+        checks = [
+            tf.debugging.assert_non_negative(labels, message=message),
+            tf.debugging.assert_less(labels, tf.cast(self.num_classes, tf.int64), message=message),
+        ]
+        with tf.control_dependencies(checks):  # otherwise some operation on wrong labels may fail first, in its own words
+            return tf.identity(labels)
 
     def _terms_and_readouts(self, labels, squared_distances, centers, radii, sample_weight):
         """The objective's terms, and named scalars about the regions as they stand for the training log."""
@@ -262,6 +276,16 @@ class ARConvL(PrototypeClassifier):
         config = super().get_config()
         del config["num_classes"]
         return {**config, **self.default_objective.get_config()}
+
+
+def _check_terms(objective, terms):
+    """An objective of one's own may return values of samples, whose gradient would be that of their sum."""
+    shapes = {name: tuple(value.shape) for name, value in terms.items()} if isinstance(terms, dict) else repr(terms)
+    if not shapes or not isinstance(terms, dict) or any(shapes.values()):
+        raise ValueError(
+            f"Expected {type(objective).__name__} to return a dict of named scalar terms, their means over the batch "
+            f"(losses.batch_mean) for instance. Received: {shapes}"
+        )
 
 
 def _with_radius_optimizer(optimizer, radius_optimizer, class_regions):

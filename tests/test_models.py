@@ -215,10 +215,14 @@ class CompileErrorTest(tf.test.TestCase):
 
     def test_labels_out_of_range(self):
         images, labels = toy_data()
-        with self.assertRaisesRegex(Exception, r"Expected labels in 0\.\.2"):
-            compiled(run_eagerly=True).fit(images, labels + 1, verbose=0)
-        with self.assertRaisesRegex(Exception, r"Expected labels in 0\.\.2"):
-            compiled(run_eagerly=True).fit(images, labels - 1, verbose=0)
+        for model in (compiled(), compiled(run_eagerly=True)):
+            for shift in (1, -1):
+                with self.assertRaisesRegex(Exception, r"Expected labels in 0\.\.2"):
+                    model.fit(images, labels + shift, verbose=0)
+
+    def test_a_backbone_that_is_none(self):
+        with self.assertRaisesRegex(ValueError, "Expected `backbone` to be a Keras model.*simple_cnn"):
+            arc.ARConvL(arc.backbones.simple_cnn, COUNTS)
 
     def test_several_devices_are_refused(self):
         script = """
@@ -238,6 +242,62 @@ class CompileErrorTest(tf.test.TestCase):
         backbone = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
         with self.assertRaisesRegex(ValueError, "feature_dim"):
             arc.ARConvL(backbone, COUNTS)
+
+
+class Returning(arc.losses.Objective):
+    """An objective of one's own, made of a function."""
+
+    def __init__(self, terms):
+        self.terms = terms
+
+    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+        return self.terms(arc.baselines.cross_entropy(labels, -squared_distances))
+
+
+class OwnPartsTest(tf.test.TestCase):
+    def test_an_objective_returns_scalar_terms(self):
+        images, labels = toy_data()
+
+        def trained(objective):
+            keras.utils.set_random_seed(0)
+            model = arc.PrototypeClassifier(toy_backbone(), 3)
+            model.compile(keras.optimizers.SGD(0.1), objective=objective)
+            model.fit(images, labels, batch_size=16, epochs=2, shuffle=False, verbose=0)
+            return model.class_regions.centers.numpy()
+
+        halves = Returning(lambda values: {"one": tf.reduce_mean(values) / 2, "other": arc.losses.batch_mean(values) / 2})
+        self.assertAllClose(trained(halves), trained(arc.CPLLoss()), rtol=1e-4, atol=1e-6)
+        for terms, text in [
+            (lambda values: {"mine": values}, r"'mine': \(16,\)"),
+            (lambda values: tf.reduce_mean(values), "Received: .*Tensor"),
+            (lambda values: {}, r"Received: \{\}"),
+        ]:
+            with self.assertRaisesRegex(ValueError, "Expected Returning to return a dict of named scalar terms.*" + text):
+                trained(Returning(terms))
+
+    def test_a_backbone_without_inputs_of_its_own_can_be_built_first(self):
+        class Backbone(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.layers_in_turn = [keras.layers.Flatten(), keras.layers.Dense(5), keras.layers.BatchNormalization()]
+
+            def call(self, images, training=None):
+                flat, dense, norm = self.layers_in_turn
+                return norm(dense(flat(images)), training=training)
+
+        images, labels = toy_data()
+        trained = []
+        for build_first in (True, False):
+            keras.utils.set_random_seed(0)
+            model = arc.ARConvL(Backbone(), COUNTS)
+            if build_first:
+                model.build((None, 4, 4, 1))
+                self.assertEqual(model.count_params(), 16 * 5 + 5 + 4 * 5 + 3 * 5 + 3)
+            model.compile(keras.optimizers.SGD(0.1), radius_optimizer=keras.optimizers.SGD(0.01))
+            model.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
+            trained.append(model.get_weights())
+        for before, after in zip(*trained):
+            self.assertAllClose(before, after, rtol=1e-5, atol=1e-6)
 
 
 class SavingTest(tf.test.TestCase):
