@@ -11,6 +11,7 @@ _EXPORTS = {
     "PrototypeClassifier": "models",
     "ClassRegions": "layers",
     "ARConvLLoss": "losses",
+    "Objective": "losses",
     "CPLLoss": "baselines",
     "GCPLLoss": "baselines",
     "FocalLoss": "baselines",

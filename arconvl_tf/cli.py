@@ -5,6 +5,7 @@ import csv
 import dataclasses
 import functools
 import json
+import math
 import os
 import pathlib
 import sys
@@ -61,6 +62,21 @@ class _AdaptiveOrNumber(click.ParamType):
             self.fail(f'Expected "adaptive" or a number. Received: {value!r}', param, ctx)
 
 
+class _Number(click.ParamType):
+    """A finite number in a range; click's own ranges let NaN pass."""
+
+    name = "number"
+
+    def __init__(self, range_text, holds):
+        self.range_text, self.holds = range_text, holds
+
+    def convert(self, value, param, ctx):
+        with contextlib.suppress(ValueError):
+            if math.isfinite(float(value)) and self.holds(float(value)):
+                return float(value)
+        self.fail(f"Expected a number {self.range_text}. Received: {value}", param, ctx)
+
+
 class _Setting(click.ParamType):
     name = "name=number"
 
@@ -96,6 +112,8 @@ def _named_numbers(number_type):
     return {"type": _Setting(number_type), "multiple": True, "callback": collect}
 
 
+_FROM_ONE = _Number("≥ 1", lambda value: value >= 1)
+_FROM_ZERO = _Number("≥ 0", lambda value: value >= 0)
 _OVERLAP = "celeb_a: faces with several hair attributes are left out, or a sample of each."
 _USUAL_IMBALANCE = "Default: 10; of pictures that are imbalanced already: 1."
 
@@ -103,12 +121,12 @@ _USUAL_IMBALANCE = "Default: 10; of pictures that are imbalanced already: 1."
 def _data_options(command):
     """The options that decide which pictures a command sees."""
     options = [
-        click.option("--imbalance", type=float, help=f"How many times fewer minority samples. {_USUAL_IMBALANCE}"),
+        click.option("--imbalance", type=_FROM_ONE, help=f"How many times fewer minority samples. {_USUAL_IMBALANCE}"),
         click.option("--minority", type=_Minority(), default="even", show_default=True, help="Classes to thin."),
         click.option("--profile", type=click.Choice(["step", "exponential"]), default="step", show_default=True),
         click.option("--keep", **_named_numbers(int), help="Or how many samples a class keeps: --keep cat=50"),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
-        click.option("--image-size", type=click.IntRange(min=1), help="Of pictures on disk, see README."),
+        click.option("--image-size", type=click.IntRange(min=1), help="Of pictures on disk. Default: theirs if all alike and at most 256, else 64."),
         click.option("--skip-corrupt", is_flag=True, help="Leave out own pictures that can't be read."),
         click.option("--overlap", type=click.Choice(["exclude", "count"]), default="exclude", help=_OVERLAP),
         click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR."),
@@ -167,7 +185,7 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
         CONSOLE.print(f"This run was finished before: [bold]{escape(str(directory))}[/bold]")
         return
     CONSOLE.print(
-        f"[bold]{method}[/bold] on [bold]{escape(dataset)}[/bold], imbalance {imbalance:g}, seed {seed}: "
+        f"[bold]{method}[/bold] on [bold]{escape(dataset)}[/bold], {_imbalance_text(config)}, seed {seed}: "
         f"{config.recipe.backbone}, {config.recipe.epochs} epochs, batch {config.recipe.batch_size}, {precision}"
     )
     progress = RunProgress(CONSOLE)
@@ -184,7 +202,7 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
 @click.argument("directory", type=click.Path())
 @click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
 @click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR.")
-@click.option("--logit-adjustment", type=float, help="τ of a post-hoc logit adjustment by the training counts.")
+@click.option("--logit-adjustment", type=_FROM_ZERO, help="τ of a post-hoc logit adjustment by the training counts.")
 def evaluate(directory, split, data_dir, logit_adjustment):
     """Measures the model of a finished run again."""
     with _quiet_import():
@@ -249,14 +267,12 @@ def data(dataset, out, imbalance, **options):
 
 def _resolve(dataset, imbalance, keep, minority, profile):
     """A data set's name, or the full path of own pictures; and the imbalance, if none is asked for the usual one."""
-    usual = 1.0
-    if dataset in recipes.RECIPES:
-        usual = 1.0 if keep else recipes.default_imbalance(dataset)
-    elif pathlib.Path(dataset).exists():
+    if dataset not in recipes.RECIPES:
+        if not pathlib.Path(dataset).exists():
+            names = ", ".join(recipes.RECIPES)
+            raise click.ClickException(f"Expected a data set ({names}), a folder or a CSV file. Received: {dataset!r}")
         dataset = str(pathlib.Path(dataset).resolve())
-    else:
-        names = ", ".join(recipes.RECIPES)
-        raise click.ClickException(f"Expected a data set ({names}), a folder or a CSV file. Received: {dataset!r}")
+    usual = 1.0 if keep else recipes.default_imbalance(dataset)
     if imbalance is None and usual == 1 and not keep and (minority, profile) != ("even", "step"):
         raise click.UsageError("Expected --imbalance beside --minority or --profile: these pictures are kept as they are.")
     return dataset, usual if imbalance is None else imbalance
@@ -289,6 +305,13 @@ def benchmark(sections, repeats, steps, out):
         CONSOLE.print(table)
     if out:
         pathlib.Path(out).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _imbalance_text(config):
+    if config.keep:
+        return "counts by class"
+    natural = config.imbalance == 1 and recipes.default_imbalance(config.dataset) == 1
+    return "classes as they are" if natural else f"imbalance {config.imbalance:g}"
 
 
 def _print_metrics(about, result, config=None):

@@ -92,7 +92,7 @@ class PrototypeClassifier(keras.Model):
         if not isinstance(objective, Objective):
             raise ValueError(
                 "Expected `objective` to be one of this library's losses, for instance arconvl_tf.CPLLoss(), or another "
-                "arconvl_tf.losses.Objective. "
+                "arconvl_tf.Objective. "
                 f"Received: objective={objective!r}"
             )
         counts = getattr(objective, "class_counts", range(self.num_classes))

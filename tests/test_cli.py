@@ -46,8 +46,11 @@ class CommandLineTest(tf.test.TestCase):
         self.assertIn(g_mean, self.trained.stdout)
         versions = json.loads((self.run_directory / "config.json").read_text())["versions"]
         self.assertEqual(versions["onednn"], os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"))
+        self.assertIn("imbalance 10,", self.trained.stdout)
+        self.assertNotIn("steps an epoch", self.trained.stdout)
         evaluated = arconvl("evaluate", self.run_directory)
         self.assertIn(g_mean, evaluated.stdout)
+        self.assertOneLine(arconvl("evaluate", self.run_directory, "--logit-adjustment", "nan"), "a number ≥ 0")
 
     def test_predict_classifies_pictures(self):
         digits = load_digits()
@@ -80,6 +83,8 @@ class CommandLineTest(tf.test.TestCase):
         self.assertEqual(trained.returncode, 0, trained.stderr)
         metrics = json.loads((out / "metrics.json").read_text())
         self.assertEqual((metrics["class_names"], metrics["class_counts"]), (["häufig", "rare one"], [48, 10]))
+        self.assertIn("classes as they are", trained.stdout)
+        self.assertIn("Only 4 steps an epoch", trained.stdout)
         rows = json.loads(arconvl("predict", out, pictures / "rare one", "--format", "json").stdout)
         self.assertGreaterEqual(np.mean([row["class"] == "rare one" for row in rows]), 0.9)
         (pictures / "häufig" / "0.png").unlink()
@@ -92,6 +97,7 @@ class CommandLineTest(tf.test.TestCase):
             (["--method", "svm"], ["svm", "arconvl"]),
             (["--imbalence", "3"], ["--imbalence"]),
             (["--imbalance", "0.5"], ["≥ 1"]),
+            (["--imbalance", "nan"], ["Expected a number ≥ 1. Received: nan"]),
             (["--imbalance", "5000"], ["none of class 0"]),
             (["--beta", "big"], ["adaptive", "big"]),
             (["--epochs", "0"], ["epochs"]),
@@ -102,7 +108,7 @@ class CommandLineTest(tf.test.TestCase):
             (["--dataset", __file__], ["path and label"]),
             (["--dataset", __file__, "--profile", "exponential"], ["--imbalance beside"]),
             (["--keep", "3=5", "--minority", "odd"], ["`keep` alone"]),
-            (["--dataset", "mnist", "--data-dir", self.folder / "empty"], ["tfds build mnist"]),
+            (["--dataset", "mnist", "--data-dir", self.folder / "empty"], ["tfds build mnist", "empty", "--data-dir"]),
         ]:
             self.assertOneLine(arconvl("train", *arguments, "--out", out), *texts)
             self.assertFalse(out.exists(), arguments)

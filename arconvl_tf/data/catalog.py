@@ -192,8 +192,8 @@ def _prepared_builder(name, data_dir):
     if not builder.is_prepared():
         # Not downloaded unasked: without a network TFDS tries for minutes and leaves half-filled folders behind.
         raise DataUnavailableError(
-            f"{name} is not prepared in {data_dir or 'the TensorFlow Datasets folder'}. Where there is a network, "
-            f"prepare it once with: tfds build {tfds_name}" + (f" --data_dir {data_dir}" if data_dir else "")
+            f"{name} is not prepared in {builder.data_dir_root} (another folder: --data-dir, TFDS_DATA_DIR). Where there is "
+            f"a network, prepare it once with: tfds build {tfds_name}" + (f" --data_dir {data_dir}" if data_dir else "")
         )
     return builder
 

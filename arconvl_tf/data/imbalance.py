@@ -39,7 +39,7 @@ def minority_classes(num_classes, minority="even"):
     return chosen
 
 
-def imbalanced_counts(class_counts, imbalance, minority="even", profile="step"):
+def imbalanced_counts(class_counts, imbalance, minority="even", profile="step", class_names=None):
     """How many samples of each class are kept.
 
     Args:
@@ -48,6 +48,7 @@ def imbalanced_counts(class_counts, imbalance, minority="even", profile="step"):
         minority: which classes the step profile thins, see `minority_classes`.
         profile: `"step"`, the paper's: minority classes keep `⌊N_j / q⌋` samples, the others all; or `"exponential"`,
             that of CIFAR-10-LT: class j keeps `⌊max N · q^(−j / (k − 1))⌋`, or all it has if that is less.
+        class_names: optional list of k names, for the message of an error.
 
     Returns:
         Integer array of shape (k,).
@@ -80,7 +81,7 @@ def imbalanced_counts(class_counts, imbalance, minority="even", profile="step"):
     if len(vanished):
         raise ValueError(
             f"Expected an `imbalance` that leaves every class at least one sample; imbalance={imbalance:g} leaves "
-            f"none of class {vanished[0]}, which has {at_hand[vanished[0]]} samples"
+            f"none of class {(class_names or range(len(counts)))[vanished[0]]}, which has {at_hand[vanished[0]]} samples"
         )
     return counts
 

@@ -59,7 +59,7 @@ def make_splits(
 
     Args:
         train: (images, labels): images (n, height, width) or (n, height, width, channels) in 0–255, of any real
-            type; labels (n,) integers or words. Classes are numbered in the order of the sorted labels of `train`.
+            type (another range trains too, but only without augmentation); labels (n,) integers or words. Classes are numbered in the order of the sorted labels of `train`.
         test: (images, labels) likewise.
         imbalance: `q`, how many times fewer samples a minority class keeps.
         minority: `"even"`, `"odd"`, `"last"` (see `imbalance.minority_classes`) or a list of classes.
@@ -84,8 +84,8 @@ def make_splits(
         >>> splits.class_counts.tolist(), splits.image_shape
         ([10, 20, 10], (8, 8, 1))
     """
-    train_images, train_labels = _validate(*train, "training")
-    test_images, test_labels = _validate(*test, "test")
+    train_images, train_labels = _validate(train, "training")
+    test_images, test_labels = _validate(test, "test")
     if train_images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
             f"Expected training and test images of one shape. Received: {train_images.shape[1:]} and {test_images.shape[1:]}"
@@ -98,6 +98,8 @@ def make_splits(
             raise ValueError(f"Expected integer {side} labels beside `class_names`. Received: {labels.dtype}")
     if augmentation == "paper" and train_images.dtype != "uint8":
         raise ValueError(f'Expected 8-bit images (uint8) for augmentation="paper". Received: {train_images.dtype}')
+    if augmentation == "light" and train_images.dtype != "uint8":
+        _require_full_range(train_images)
     return assemble(
         _side_in_memory(train_images, train_labels),
         _side_in_memory(test_images, test_labels),
@@ -176,7 +178,7 @@ def assemble(
     else:
         if not isinstance(minority, str):
             minority = [imbalances.class_number(label, class_names) for label in minority]
-        class_counts = imbalances.imbalanced_counts(at_hand, imbalance, minority, profile)
+        class_counts = imbalances.imbalanced_counts(at_hand, imbalance, minority, profile, class_names)
     kept = imbalances.subsample(train.labels, class_counts, seed)
     if validation is None:
         kept, held_out = [kept[part] for part in stratified_split(train.labels[kept], VALIDATION_SHARE, seed)]
@@ -285,8 +287,17 @@ def stratified_split(labels, share, seed):
     return np.sort(np.concatenate([splittable[kept], np.flatnonzero(lonely)])), np.sort(splittable[held_out])
 
 
-def _validate(images, labels, side):
-    images, labels = np.asarray(images), np.asarray(labels)
+def _require_full_range(images):
+    """Light is changed by parts of 0–255 and cut off there: pictures in 0–1 or around 0 would be destroyed."""
+    smallest, largest = images.min(), images.max()
+    if smallest < 0 or largest <= 1:
+        raise ValueError(f'Expected pixels in 0–255 for augmentation="light". Received: {smallest:g} to {largest:g}')
+
+
+def _validate(pair, side):
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise ValueError(f"Expected {side} data as a pair (images, labels). Received: {type(pair).__name__}")
+    images, labels = map(np.asarray, pair)
     if labels.dtype == object:  # a column of words from pandas; a missing one is a float
         other = [label for label in labels.flat if not isinstance(label, (str, int, np.integer))]
         labels = labels if other else np.array(labels.tolist())

@@ -2,10 +2,14 @@
 
 import keras
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+
+FEW_STEPS = 5  # an epoch
 
 
 class RunProgress(keras.callbacks.Callback):
-    """Shows one line while a model trains.
+    """Shows one line while a model trains, and before it a hint where an epoch has hardly a step.
 
     Args:
         console: the rich console to draw on.
@@ -15,14 +19,19 @@ class RunProgress(keras.callbacks.Callback):
         super().__init__()
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=12),
             TaskProgressColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[readout]}"),
+            # What a narrow terminal has no room for is cut off here, at its end.
+            TextColumn("{task.fields[readout]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             console=console,
+            expand=True,
         )
 
     def on_train_begin(self, logs=None):
+        steps = self.params["steps"]
+        if steps and steps < FEW_STEPS:
+            self._progress.console.print(f"Only {steps} steps an epoch: try a smaller --batch-size or more --epochs.")
         self._task = self._progress.add_task("train", total=self.params["epochs"], epoch=0, readout="starting")
         self._progress.start()
 

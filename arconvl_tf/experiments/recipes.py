@@ -119,8 +119,8 @@ def default_loss_options(method, dataset):
 
 
 def default_imbalance(dataset):
-    """The `q` of a data set when none is asked for: 10, or 1 where nature has seen to it."""
-    return 1.0 if dataset in ("celeb_a", "i_naturalist2018") else 10.0
+    """The `q` of a data set when none is asked for: 10, or 1 where nature has seen to it, as in own pictures."""
+    return 10.0 if dataset in RECIPES and dataset not in ("celeb_a", "i_naturalist2018") else 1.0
 
 
 def adjusted(recipe, **changes):
