@@ -114,6 +114,7 @@ def _named_numbers(number_type):
 
 _FROM_ONE = _Number("≥ 1", lambda value: value >= 1)
 _FROM_ZERO = _Number("≥ 0", lambda value: value >= 0)
+_USUAL_SIZE = "Of pictures on disk. Default: own ones' if all are alike and at most 256, else 64."
 _OVERLAP = "celeb_a: faces with several hair attributes are left out, or a sample of each."
 _USUAL_IMBALANCE = "Default: 10; of pictures that are imbalanced already: 1."
 
@@ -126,7 +127,7 @@ def _data_options(command):
         click.option("--profile", type=click.Choice(["step", "exponential"]), default="step", show_default=True),
         click.option("--keep", **_named_numbers(int), help="Or how many samples a class keeps: --keep cat=50"),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
-        click.option("--image-size", type=click.IntRange(min=1), help="Of pictures on disk. Default: theirs if all alike and at most 256, else 64."),
+        click.option("--image-size", type=click.IntRange(min=1), help=_USUAL_SIZE),
         click.option("--skip-corrupt", is_flag=True, help="Leave out own pictures that can't be read."),
         click.option("--overlap", type=click.Choice(["exclude", "count"]), default="exclude", help=_OVERLAP),
         click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR."),

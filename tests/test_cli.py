@@ -47,7 +47,7 @@ class CommandLineTest(tf.test.TestCase):
         versions = json.loads((self.run_directory / "config.json").read_text())["versions"]
         self.assertEqual(versions["onednn"], os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"))
         self.assertIn("imbalance 10,", self.trained.stdout)
-        self.assertNotIn("steps an epoch", self.trained.stdout)
+        self.assertNotIn("Steps in an epoch", self.trained.stdout)
         evaluated = arconvl("evaluate", self.run_directory)
         self.assertIn(g_mean, evaluated.stdout)
         self.assertOneLine(arconvl("evaluate", self.run_directory, "--logit-adjustment", "nan"), "a number ≥ 0")
@@ -84,7 +84,7 @@ class CommandLineTest(tf.test.TestCase):
         metrics = json.loads((out / "metrics.json").read_text())
         self.assertEqual((metrics["class_names"], metrics["class_counts"]), (["häufig", "rare one"], [48, 10]))
         self.assertIn("classes as they are", trained.stdout)
-        self.assertIn("Only 4 steps an epoch", trained.stdout)
+        self.assertIn("Steps in an epoch: 4.", trained.stdout)
         rows = json.loads(arconvl("predict", out, pictures / "rare one", "--format", "json").stdout)
         self.assertGreaterEqual(np.mean([row["class"] == "rare one" for row in rows]), 0.9)
         (pictures / "häufig" / "0.png").unlink()

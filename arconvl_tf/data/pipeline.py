@@ -59,7 +59,8 @@ def make_splits(
 
     Args:
         train: (images, labels): images (n, height, width) or (n, height, width, channels) in 0–255, of any real
-            type (another range trains too, but only without augmentation); labels (n,) integers or words. Classes are numbered in the order of the sorted labels of `train`.
+            type (another range trains too, but only without augmentation); labels (n,) integers or words. Classes are
+            numbered in the order of the sorted labels of `train`.
         test: (images, labels) likewise.
         imbalance: `q`, how many times fewer samples a minority class keeps.
         minority: `"even"`, `"odd"`, `"last"` (see `imbalance.minority_classes`) or a list of classes.

@@ -4,7 +4,6 @@ import keras
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-
 FEW_STEPS = 5  # an epoch
 
 
@@ -31,7 +30,8 @@ class RunProgress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         steps = self.params["steps"]
         if steps and steps < FEW_STEPS:
-            self._progress.console.print(f"Only {steps} steps an epoch: try a smaller --batch-size or more --epochs.")
+            advice = "So few learn little: try a smaller --batch-size or more --epochs."
+            self._progress.console.print(f"Steps in an epoch: {steps}. {advice}")
         self._task = self._progress.add_task("train", total=self.params["epochs"], epoch=0, readout="starting")
         self._progress.start()
 
