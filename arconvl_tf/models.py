@@ -140,7 +140,7 @@ class PrototypeClassifier(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The objective on one batch, plus the backbone's own losses (regularisers); logs every term."""
-        labels = self._checked_labels(y)
+        labels = integer_labels(y)
         centers = tf.convert_to_tensor(self.class_regions.centers)
         radii = tf.convert_to_tensor(self.class_regions.radii)
         terms, readouts = self._terms_and_readouts(labels, -y_pred, centers, radii, sample_weight)
@@ -157,7 +157,7 @@ class PrototypeClassifier(keras.Model):
         The objective applies `tf.stop_gradient` to the values that the paper calls non-learnable, so one tape serves
         all variables; the `MultiOptimizer` then hands each gradient to the optimizer that owns the variable.
         """
-        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        images, labels, sample_weight = self._with_checked_labels(data)
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
             loss = self.compute_loss(images, labels, logits, sample_weight, training=True)
@@ -168,19 +168,20 @@ class PrototypeClassifier(keras.Model):
         return self.compute_metrics(images, labels, logits, sample_weight=sample_weight)
 
     def test_step(self, data):
-        logs = super().test_step(data)
+        logs = super().test_step(self._with_checked_labels(data))
         # The regions don't change while a model is evaluated: their read-outs belong to training.
         return {name: value for name, value in logs.items() if name not in self._logs.readouts}
 
-    def _checked_labels(self, y):
-        labels = integer_labels(y)
+    def _with_checked_labels(self, data):
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        labels = integer_labels(labels)
         message = f"Expected labels in 0..{self.num_classes - 1}."
         checks = [
             tf.debugging.assert_non_negative(labels, message=message),
             tf.debugging.assert_less(labels, tf.cast(self.num_classes, tf.int64), message=message),
         ]
         with tf.control_dependencies(checks):  # otherwise some operation on wrong labels may fail first, in its own words
-            return tf.identity(labels)
+            return images, tf.identity(labels), sample_weight
 
     def _terms_and_readouts(self, labels, squared_distances, centers, radii, sample_weight):
         """The objective's terms, and named scalars about the regions as they stand for the training log."""
@@ -280,12 +281,16 @@ class ARConvL(PrototypeClassifier):
 
 def _check_terms(objective, terms):
     """An objective of one's own may return values of samples, whose gradient would be that of their sum."""
-    shapes = {name: tuple(value.shape) for name, value in terms.items()} if isinstance(terms, dict) else repr(terms)
-    if not shapes or not isinstance(terms, dict) or any(shapes.values()):
-        raise ValueError(
-            f"Expected {type(objective).__name__} to return a dict of named scalar terms, their means over the batch "
-            f"(losses.batch_mean) for instance. Received: {shapes}"
-        )
+    received = repr(terms)
+    if isinstance(terms, dict):
+        shapes = {name: tf.TensorShape(getattr(value, "shape", ())) for name, value in terms.items()}
+        if shapes and not any(shape.rank for shape in shapes.values()):
+            return
+        received = "{" + ", ".join(f"{name!r}: {shape}" for name, shape in shapes.items()) + "}"
+    raise ValueError(
+        f"Expected {type(objective).__name__} to return a dict of named scalar terms, their means over the batch "
+        f"(losses.batch_mean) for instance. Received: {received}"
+    )
 
 
 def _with_radius_optimizer(optimizer, radius_optimizer, class_regions):

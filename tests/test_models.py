@@ -265,7 +265,9 @@ class OwnPartsTest(tf.test.TestCase):
             model.fit(images, labels, batch_size=16, epochs=2, shuffle=False, verbose=0)
             return model.class_regions.centers.numpy()
 
-        halves = Returning(lambda values: {"one": tf.reduce_mean(values) / 2, "other": arc.losses.batch_mean(values) / 2})
+        halves = Returning(
+            lambda values: {"one": tf.reduce_mean(values) / 2, "other": arc.losses.batch_mean(values) / 2, "none": 0.0}
+        )
         self.assertAllClose(trained(halves), trained(arc.CPLLoss()), rtol=1e-4, atol=1e-6)
         for terms, text in [
             (lambda values: {"mine": values}, r"'mine': \(16,\)"),
