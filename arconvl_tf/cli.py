@@ -181,7 +181,7 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
     )
     directory = pathlib.Path(out or f"runs/{pathlib.Path(dataset).name}-{imbalance:g}-{method}-{seed}")
     if runner.finished(directory, config):
-        metrics = json.loads((directory / "metrics.json").read_text())
+        metrics = runner.read_metrics(directory)
         _print_metrics(metrics, metrics["test"], config)
         CONSOLE.print(f"This run was finished before: [bold]{escape(str(directory))}[/bold]")
         return
@@ -203,14 +203,17 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
 @click.argument("directory", type=click.Path())
 @click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
 @click.option("--data-dir", type=click.Path(), help="Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR.")
+@click.option("--dataset", help="Where the run's own pictures lie now, if they have moved.")
 @click.option("--logit-adjustment", type=_FROM_ZERO, help="τ of a post-hoc logit adjustment by the training counts.")
-def evaluate(directory, split, data_dir, logit_adjustment):
+def evaluate(directory, split, data_dir, dataset, logit_adjustment):
     """Measures the model of a finished run again."""
     with _quiet_import():
         from arconvl_tf.baselines import adjusted_logits
         from arconvl_tf.experiments import runner
 
     config = runner.read_config(directory)
+    if dataset is not None:
+        config = dataclasses.replace(config, dataset=dataset)
     model = runner.load_model(directory)
     splits = runner.load_run_data(config, data_dir)
     runner.check_run_data(directory, splits)
@@ -227,17 +230,23 @@ def evaluate(directory, split, data_dir, logit_adjustment):
 @click.argument("images", nargs=-1, required=True, type=click.Path())
 @click.option("--format", "output_format", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
 def predict(directory, images, output_format):
-    """Classifies pictures: class, probability, distance to the centre, whether inside the region."""
+    """Classifies pictures: class, probability, distance to the centre, whether inside the region.
+
+    Files that can't be decoded are named on standard error, after the rows of all others; the exit status is 1 then.
+    """
     with _quiet_import():
+        from arconvl_tf.data.images import complaint
         from arconvl_tf.experiments.prediction import predict_images
 
-    rows = predict_images(directory, images)
+    rows, unreadable = predict_images(directory, images)
     if output_format == "json":
         click.echo(json.dumps(rows, indent=1))
-    else:
+    elif rows:
         writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    if unreadable:
+        raise click.ClickException(complaint(unreadable))
 
 
 @cli.command()

@@ -65,6 +65,11 @@ class CommandLineTest(tf.test.TestCase):
         self.assertEqual([row["image"] for row in rows], [row["image"] for row in same_rows])
         right = np.mean([int(row["class"]) == digits.target[number] for number, row in enumerate(same_rows)])
         self.assertGreaterEqual(right, 0.7)
+        (self.folder / "pictures" / "00.png").write_bytes(b"not a picture")
+        partly = arconvl("predict", self.run_directory, self.folder / "pictures")
+        self.assertOneLine(partly, "1 that can't", "00.png")
+        kept = [(row["image"], row["class"]) for row in csv.DictReader(io.StringIO(partly.stdout))]
+        self.assertEqual(kept, [(row["image"], row["class"]) for row in rows[1:]])
         for row in same_rows:
             self.assertBetween(row["probability"], 0.1, 1.0)
             self.assertGreaterEqual(row["distance"], 0.0)
@@ -87,8 +92,12 @@ class CommandLineTest(tf.test.TestCase):
         self.assertIn("Steps in an epoch: 4.", trained.stdout)
         rows = json.loads(arconvl("predict", out, pictures / "rare one", "--format", "json").stdout)
         self.assertGreaterEqual(np.mean([row["class"] == "rare one" for row in rows]), 0.9)
-        (pictures / "häufig" / "0.png").unlink()
-        self.assertOneLine(arconvl("evaluate", out), "the data of the run", "class_counts [48, 10]")
+        moved = pictures.rename(self.folder / "moved")
+        self.assertOneLine(arconvl("evaluate", out), "own pictures")
+        self.assertIn(f"G-mean {metrics['test']['g_mean']:.3f}", arconvl("evaluate", out, "--dataset", moved).stdout)
+        (moved / "häufig" / "0.png").unlink()
+        result = arconvl("evaluate", out, "--dataset", moved)
+        self.assertOneLine(result, "the data of the run", "class_counts [48, 10]")
 
     def test_bad_input_is_one_line_and_writes_nothing(self):
         out = self.folder / "nothing"

@@ -52,6 +52,10 @@ class RunTest(tf.test.TestCase):
         self.assertEqual((self.directory / "best.keras").stat().st_mtime_ns, stamp)
         with self.assertRaisesRegex(runner.RunDirectoryError, "seed 0 in place of 1"):
             runner.run(dataclasses.replace(CONFIG, seed=1), self.directory)
+        for contents in ("", "{}", "[]"):
+            (self.directory / "metrics.json").write_text(contents)
+            with self.assertRaisesRegex(runner.RunDirectoryError, "Remove it, and the run starts again"):
+                runner.run(CONFIG, self.directory)
         (self.directory / "metrics.json").unlink()
         with self.assertRaisesRegex(runner.RunDirectoryError, "no metrics.json"):
             runner.load_model(self.directory)

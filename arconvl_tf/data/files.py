@@ -58,12 +58,8 @@ def _check(sides, skip_corrupt):
     for side, (paths, labels) in sides.items():
         side_shapes, unreadable = images.examine(paths)
         if unreadable and not skip_corrupt:
-            raise ValueError(
-                f"Expected pictures that can be decoded. Received: {len(unreadable)} that can't: "
-                + ", ".join(map(str, unreadable[:10]))
-                + (", …" if len(unreadable) > 10 else "")
-                + ". Remove them, or leave them out with skip_corrupt (--skip-corrupt)"
-            )
+            advice = "Remove them, or leave them out with skip_corrupt (--skip-corrupt)"
+            raise ValueError(f"{images.complaint(unreadable)}. {advice}")
         shapes += side_shapes
         broken = set(unreadable)
         readable = np.array([path not in broken for path in paths], dtype=bool)

@@ -83,6 +83,17 @@ def examine(paths):
     return [shape for shape in shapes if shape is not None], unreadable
 
 
+def complaint(unreadable):
+    """What to say of files that can't be decoded, the first ten by name.
+
+    Example:
+        >>> complaint(["broken.png"])
+        "Expected pictures that can be decoded. Received: 1 that can't: broken.png"
+    """
+    names = ", ".join(map(str, unreadable[:10])) + (", …" if len(unreadable) > 10 else "")
+    return f"Expected pictures that can be decoded. Received: {len(unreadable)} that can't: {names}"
+
+
 def _shape(path):
     try:
         return tuple(tf.io.decode_image(tf.io.read_file(os.fsencode(path)), expand_animations=False).shape)

@@ -1,13 +1,10 @@
 """Classifies pictures with the model of a finished run."""
 
-import json
-import pathlib
-
 import numpy as np
 import tensorflow as tf
 
 from arconvl_tf.data.images import find_images, read_image
-from arconvl_tf.experiments.runner import load_model
+from arconvl_tf.experiments.runner import load_model, read_metrics
 
 BATCH_SIZE = 256
 
@@ -20,23 +17,30 @@ def predict_images(directory, paths):
         paths: picture files, or folders of them.
 
     Returns:
-        List of dicts, one a picture: `image` (path), `class` (name), `probability` (`softmax(−D)`), `distance` (to the
-        class's centre, a length) and `inside_region` (`None` where the method learns no radii).
+        (rows, unreadable): a list of dicts, one a picture, with `image` (path), `class` (name), `probability`
+        (`softmax(−D)`), `distance` (to the class's centre, a length) and `inside_region` (`None` where the method
+        learns no radii); and the paths of the files that can't be decoded.
 
     Raises:
-        ValueError: if the run isn't finished or a picture can't be read; nothing is predicted then.
+        ValueError: if the run isn't finished, a path does not exist or a folder holds no picture.
     """
     model = load_model(directory)
-    class_names = json.loads((pathlib.Path(directory) / "metrics.json").read_text())["class_names"]
+    class_names = read_metrics(directory)["class_names"]
     image_shape = model.backbone.input_shape[1:]
     files = find_images(paths)
-    rows = []
+    rows, unreadable = [], []
     for start in range(0, len(files), BATCH_SIZE):
-        batch = files[start : start + BATCH_SIZE]
-        pixels = tf.stack([read_image(file, image_shape) for file in batch])
-        logits = model.predict_on_batch(tf.cast(pixels, tf.float32))
-        rows += [_describe(model, class_names, file, row) for file, row in zip(batch, logits)]
-    return rows
+        readable, pixels = [], []
+        for file in files[start : start + BATCH_SIZE]:
+            try:
+                pixels.append(read_image(file, image_shape))
+                readable.append(file)
+            except ValueError:
+                unreadable.append(file)
+        if readable:
+            logits = model.predict_on_batch(tf.cast(tf.stack(pixels), tf.float32))
+            rows += [_describe(model, class_names, file, row) for file, row in zip(readable, logits)]
+    return rows, unreadable
 
 
 def _describe(model, class_names, file, logits):

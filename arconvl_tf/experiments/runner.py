@@ -48,7 +48,7 @@ def run(config, directory, data_dir=None, callbacks=()):
     started = time.time()
     directory = pathlib.Path(directory)
     if finished(directory, config):
-        return json.loads((directory / "metrics.json").read_text())
+        return read_metrics(directory)
 
     keras.utils.set_random_seed(config.seed)
     splits = load_run_data(config, data_dir)
@@ -129,16 +129,34 @@ def read_config(directory):
         raise RunDirectoryError(f"Expected a run directory with a config.json. Received: {directory}") from error
 
 
+def read_metrics(directory):
+    """The content of `metrics.json` of a finished run.
+
+    Raises:
+        RunDirectoryError: if there is none, or what is there is not a run's.
+    """
+    path = pathlib.Path(directory) / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text())
+        metrics["class_names"], metrics["test"]["recall"]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RunDirectoryError(f"Expected a finished run. Received: {directory}, which has no metrics.json") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunDirectoryError(f"Expected the metrics of a run in {path}. Remove it, and the run starts again") from error
+    return metrics
+
+
 def load_model(directory):
     """The best model of a finished run.
 
     Raises:
         RunDirectoryError: if the run isn't finished.
     """
-    for name in ("best.keras", "metrics.json"):
-        if not (pathlib.Path(directory) / name).exists():
-            raise RunDirectoryError(f"Expected a finished run. Received: {directory}, which has no {name}")
-    return keras.models.load_model(pathlib.Path(directory) / "best.keras")
+    read_metrics(directory)  # written last
+    path = pathlib.Path(directory) / "best.keras"
+    if not path.exists():
+        raise RunDirectoryError(f"Expected a finished run. Received: {directory}, which has no best.keras")
+    return keras.models.load_model(path)
 
 
 def load_run_data(config, data_dir=None):
@@ -166,7 +184,7 @@ def check_run_data(directory, splits):
     Raises:
         RunDirectoryError: if classes or their numbers of samples differ from those of `metrics.json`.
     """
-    metrics = json.loads((pathlib.Path(directory) / "metrics.json").read_text())
+    metrics = read_metrics(directory)
     wanted = {name: metrics[name] for name in ("class_names", "class_counts")}
     wanted["test samples"] = np.sum(metrics["test"]["confusion"], axis=1).tolist()
     found = [splits.class_names, splits.class_counts.tolist(), splits.split_counts["test"].tolist()]
