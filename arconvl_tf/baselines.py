@@ -182,8 +182,7 @@ class ClassBalancedLoss(Objective):
 
     Args:
         class_counts: training samples of each class, shape (k,).
-        effective_number_beta: `β` of the weights `w`, see `effective_number_weights`; 0.9999 in ARConvL's supplement
-            (0.999 on iNaturalist).
+        effective_number_beta: `β` of the weights `w`, see `effective_number_weights`; 0.9999 in ARConvL's supplement.
 
     Reference:
         Cui et al.: Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019.
@@ -207,7 +206,8 @@ class ClassBalancedFocalLoss(ClassBalancedLoss):
     """The focal loss under class-balanced weights, `1/n Σ_i w_{y_i} (1 − p_{i,y_i})^γ · −log p_{i,y_i}`.
 
     Args:
-        class_counts, effective_number_beta: see `ClassBalancedLoss`.
+        class_counts: see `ClassBalancedLoss`.
+        effective_number_beta: 0.9999 in ARConvL's supplement (0.999 on iNaturalist).
         focusing: `γ` of `FocalLoss`; 2 in ARConvL's supplement (0.5 on iNaturalist).
 
     Reference:

@@ -21,6 +21,9 @@ class BestEpoch(keras.callbacks.Callback):
         epoch: the best epoch, counted from 0; `None` before the first.
         value: its value.
 
+    Raises:
+        ValueError: at the end of an epoch whose logs lack `monitor`.
+
     Example:
         >>> callback = BestEpoch()
         >>> callback.monitor

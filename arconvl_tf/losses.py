@@ -169,7 +169,7 @@ class Objective:
 
     A subclass keeps each constructor argument as an attribute of that name and defines
     `__call__(labels, squared_distances, centers, radii, sample_weight=None)`, which returns a dict of scalar terms. The
-    sum of the terms is the objective.
+    sum of the terms is the objective; `fit` logs each as `NAME_loss`.
 
     Attributes:
         learns_radii: whether a gradient reaches the radii, which then need an optimizer.

@@ -27,7 +27,7 @@ class PrototypeClassifier(keras.Model):
         name: optional.
 
     Input shape:
-        That of the backbone.
+        That of the backbone. Labels are class numbers 0..k−1, shape (n,) or (n, 1); one-hot labels are refused.
 
     Output shape:
         `(n, k)`, float32.
@@ -80,8 +80,8 @@ class PrototypeClassifier(keras.Model):
                 `steps_per_execution`, `jit_compile`, `auto_scale_loss`.
 
         Raises:
-            ValueError: without an objective, with a Keras `loss`, with class counts of another number of classes, or
-                with optimizers that don't go together.
+            ValueError: without an objective, with a Keras `loss`, with class counts of another number of classes,
+                with optimizers that don't go together, or under a distribution strategy of several replicas.
         """
         if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
             raise ValueError(
@@ -225,8 +225,8 @@ class PrototypeClassifier(keras.Model):
 class ARConvL(PrototypeClassifier):
     """Adaptive region-based convolutional learning: a `PrototypeClassifier` that comes with `ARConvLLoss`.
 
-    Training logs hold, beside the total and each term, the regions as they stand: `beta` (Eq. 5), `margin` (σ²,
-    Eq. 7), `benchmark_radius` (Eq. 3), `upper_bound_radius` (Eq. 4), `radius_min` and `radius_max`; radii are lengths
+    Training logs hold the total `loss`, its terms `region_loss`, `distribution_loss`, `margin_loss` and `center_loss`,
+    and the regions as they stand: `beta` (Eq. 5), `margin` (σ², Eq. 7), `benchmark_radius` (Eq. 3), `upper_bound_radius` (Eq. 4), `radius_min` and `radius_max`; radii are lengths
     in the feature space, σ² is a length squared.
 
     Args:
@@ -255,7 +255,10 @@ class ARConvL(PrototypeClassifier):
         self.default_objective = default_objective
 
     def compile(self, optimizer="sgd", radius_optimizer=None, objective=None, **kwargs):
-        """As `PrototypeClassifier.compile`, with the objective of the constructor's options as default."""
+        """As `PrototypeClassifier.compile`, with the objective of the constructor's options as default.
+
+        By position `radius_optimizer` comes before `objective` here: better name them.
+        """
         objective = self.default_objective if objective is None else objective
         super().compile(optimizer, objective=objective, radius_optimizer=radius_optimizer, **kwargs)
 

@@ -23,7 +23,7 @@ MAX_SQUARED_DISTANCE = 1e30
 
 
 class RegionGeometry(NamedTuple):
-    """What the two losses read from the regions; scalars, lengths squared."""
+    """What the two losses read from the regions: scalars, three lengths squared and β, a plain number."""
 
     benchmark_sq: tf.Tensor
     upper_bound_sq: tf.Tensor

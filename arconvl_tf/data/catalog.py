@@ -62,14 +62,16 @@ def load_data(
             `fashion_mnist`, `svhn` (class = digit − 1; digit 0 is class 9, as in the paper), `cifar10`, `cifar100`,
             `celeb_a` (five hair colours), `i_naturalist2018` (14 super-categories in alphabetical order; a seeded,
             stratified quarter of the training pictures). Or the path of a folder of class folders
-            (`listings.list_folder`) or of a CSV file of paths and labels (`listings.list_csv`).
+            (`listings.list_folder`) or of a CSV file of paths and labels (`listings.list_csv`); without a test side
+            a fifth of each class is set aside for testing, without a validation side a tenth of the rest. The seed
+            chooses which.
         imbalance, minority, profile, keep, seed, batch_size, augmentation: see `make_splits`.
         data_dir: where TensorFlow Datasets keeps its files; default the environment's `TFDS_DATA_DIR`, or TFDS' own.
         image_size: height and width of pictures that are decoded as they are needed: own ones (default: theirs if all
-            are alike and not above 256, else 64), `celeb_a` (64) and `i_naturalist2018` (224).
+            are alike and not above 256, else 64), `celeb_a` (64) and `i_naturalist2018` (224). Resizing stretches.
         overlap: what becomes of a CelebA picture with several of the five hair attributes: `"exclude"` leaves it out,
             as the paper's text says; `"count"` makes it a sample of each, as the paper's counts say (so that validation
-            may hold a training picture under another label). The test side is TFDS' validation split, as in the paper.
+            may hold a training picture under another label). Pictures with none of the five are left out. The test side is TFDS' validation split, as in the paper.
         skip_corrupt: leave unreadable own pictures out instead of refusing the data set.
 
     Returns:

@@ -64,8 +64,8 @@ def list_csv(path):
     """Lists the rows of a CSV file with the columns `path` and `label`, and optionally `split`.
 
     Paths are relative to the file's folder. Labels may be words or numbers, with or without gaps; classes are in
-    alphabetical order, or in the order of their numbers if all labels are whole numbers. `split` is `train`,
-    `validation` or `test`.
+    alphabetical order, or in the order of their numbers if all labels are whole numbers. `split` is `train`
+    (also where the cell is empty), `validation` or `test`.
 
     Returns:
         `Listing`.

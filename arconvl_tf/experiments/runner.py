@@ -181,6 +181,8 @@ def load_run_data(config, data_dir=None):
 def check_run_data(directory, splits):
     """Refuses data that have changed since the run: another drawing might test on pictures it was trained on.
 
+    Only classes and numbers of samples are compared: files that were exchanged or renamed are not noticed.
+
     Raises:
         RunDirectoryError: if classes or their numbers of samples differ from those of `metrics.json`.
     """
