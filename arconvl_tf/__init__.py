@@ -50,6 +50,6 @@ def __dir__():
 # Saved models load without custom objects once their classes are registered, so a program that imports the package
 # gets them all at once. Only the command `arconvl`, which must answer --help before TensorFlow could be imported,
 # leaves it to each subcommand.
-if pathlib.Path(sys.argv[0] if sys.argv else "").stem != "arconvl":
+if pathlib.Path(sys.argv[0] if sys.argv else "").name not in ("arconvl", "arconvl.exe"):
     for _module in _KERAS_MODULES:
         importlib.import_module(f"{__name__}.{_module}")

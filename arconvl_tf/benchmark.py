@@ -11,7 +11,6 @@ import os
 import pathlib
 import platform
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -73,7 +72,7 @@ def machine():
         peak[dtype.name] = round(2 * 2048**3 / seconds["product"]["min"] / 1e9)
     return {
         "processor": platform.processor() or platform.machine(),
-        "cores": _cores(),
+        "cores": hardware.usable_cores(),
         "matrix_product_gflops": peak,
         "tensorflow": importlib.metadata.version("tensorflow"),
         "keras": importlib.metadata.version("keras"),
@@ -281,7 +280,7 @@ def start_up(repeats, steps):
 
 def parallel_runs(repeats, steps):
     """Steps of the MNIST network: one process with all threads, or one single-threaded process for every core."""
-    cores = _cores()
+    cores = hardware.usable_cores()
     work = f"from arconvl_tf import benchmark; benchmark.print_steps({{}}, {repeats}, {steps})"
     together = json.loads(_in_new_process(work.format(cores)))
     apart = [_start_process(work.format(1)) for _ in range(cores)]
@@ -335,11 +334,9 @@ def _peak_kilobytes():
     status = pathlib.Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().split("VmHWM:")[1].split()[0])
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # macOS, in bytes there
-
-
-def _cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _start_process(script):

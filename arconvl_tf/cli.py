@@ -23,6 +23,8 @@ CONSOLE = Console()
 
 def main():
     """Runs the command line; every failure that the user can mend is one line and a non-zero exit status."""
+    for stream in (sys.stdout, sys.stderr):  # a letter that a terminal or a pipe can't show must not end a training
+        stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow leaves oneDNN off on processors without AVX-512, where it helps as well: see the README under "Speed".
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -1,6 +1,7 @@
 """What this machine is good at, and the precision that suits it."""
 
 import contextlib
+import os
 import pathlib
 
 import keras
@@ -23,6 +24,11 @@ def fast_bfloat16():
 def default_precision():
     """`"mixed_bfloat16"` where it is fast, `"float32"` elsewhere."""
     return "mixed_bfloat16" if fast_bfloat16() else "float32"
+
+
+def usable_cores():
+    """How many processor cores this process may use, which on a shared machine may be few of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rounds_float32_products():

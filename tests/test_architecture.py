@@ -32,7 +32,7 @@ ALLOWED = {
 
 def imports(path):
     """Full names of everything a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -73,7 +73,7 @@ class ArchitectureTest(tf.test.TestCase):
 
     def test_modules_stay_short(self):
         for path in modules():
-            self.assertLess(len(path.read_text().splitlines()), 400, path.name)
+            self.assertLess(len(path.read_text(encoding="utf-8").splitlines()), 400, path.name)
 
     def test_help_does_not_import_tensorflow(self):
         command = pathlib.Path(sys.executable).with_name("arconvl")

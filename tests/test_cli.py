@@ -7,15 +7,22 @@ import subprocess
 import sys
 import tempfile
 
+import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
+from arconvl_tf.data.images import read_image
+
 ARCONVL = [sys.executable, "-c", "import sys; sys.argv[0] = 'arconvl'; from arconvl_tf.cli import main; main()"]
 
 
-def arconvl(*arguments):
-    return subprocess.run([*ARCONVL, *map(str, arguments)], capture_output=True, text=True, timeout=600)
+def arconvl(*arguments, **environment):
+    """Runs the command; what a terminal of the developer's own asks for stays out of it."""
+    kept = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+    environment = {**kept, "COLUMNS": "200", "PYTHONUTF8": "1", **environment}
+    command = [*ARCONVL, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, env=environment)
 
 
 def write_png(path, pixels):
@@ -52,6 +59,13 @@ class CommandLineTest(tf.test.TestCase):
         self.assertIn(g_mean, evaluated.stdout)
         self.assertOneLine(arconvl("evaluate", self.run_directory, "--logit-adjustment", "nan"), "a number ≥ 0")
 
+    def test_letters_that_a_pipe_cannot_take_end_no_training(self):
+        out = self.folder / "in ascii"
+        result = arconvl("train", "--epochs", 1, "--out", out, PYTHONIOENCODING="ascii")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn(r"\u03b2 0.", result.stdout)
+        self.assertTrue((out / "metrics.json").exists())
+
     def test_predict_classifies_pictures(self):
         digits = load_digits()
         for number in range(20):
@@ -65,15 +79,19 @@ class CommandLineTest(tf.test.TestCase):
         self.assertEqual([row["image"] for row in rows], [row["image"] for row in same_rows])
         right = np.mean([int(row["class"]) == digits.target[number] for number, row in enumerate(same_rows)])
         self.assertGreaterEqual(right, 0.7)
+        model = keras.models.load_model(self.run_directory / "best.keras")
+        pixels = [read_image(row["image"], (8, 8, 1)) for row in same_rows]
+        logits, radii = model.predict(tf.cast(tf.stack(pixels), tf.float32), verbose=0), model.class_regions.radii.numpy()
+        distances = np.sqrt(-logits.max(axis=1))
+        self.assertAllClose([row["distance"] for row in same_rows], distances, atol=1e-4)
+        self.assertAllClose([row["probability"] for row in same_rows], tf.nn.softmax(logits).numpy().max(axis=1), atol=1e-4)
+        inside = distances <= radii[logits.argmax(axis=1)]
+        self.assertEqual([row["inside_region"] for row in same_rows], inside.tolist())
         (self.folder / "pictures" / "00.png").write_bytes(b"not a picture")
         partly = arconvl("predict", self.run_directory, self.folder / "pictures")
         self.assertOneLine(partly, "1 that can't", "00.png")
         kept = [(row["image"], row["class"]) for row in csv.DictReader(io.StringIO(partly.stdout))]
         self.assertEqual(kept, [(row["image"], row["class"]) for row in rows[1:]])
-        for row in same_rows:
-            self.assertBetween(row["probability"], 0.1, 1.0)
-            self.assertGreaterEqual(row["distance"], 0.0)
-            self.assertIsInstance(row["inside_region"], bool)
 
     def test_own_folder_of_pictures_from_training_to_prediction(self):
         pictures, out = self.folder / "own pictures", self.folder / "own run"
@@ -93,7 +111,7 @@ class CommandLineTest(tf.test.TestCase):
         rows = json.loads(arconvl("predict", out, pictures / "rare one", "--format", "json").stdout)
         self.assertGreaterEqual(np.mean([row["class"] == "rare one" for row in rows]), 0.9)
         moved = pictures.rename(self.folder / "moved")
-        self.assertOneLine(arconvl("evaluate", out), "own pictures")
+        self.assertOneLine(arconvl("evaluate", out), "Expected a data set", "own pictures")
         self.assertIn(f"G-mean {metrics['test']['g_mean']:.3f}", arconvl("evaluate", out, "--dataset", moved).stdout)
         (moved / "häufig" / "0.png").unlink()
         result = arconvl("evaluate", out, "--dataset", moved)

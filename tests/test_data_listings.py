@@ -66,6 +66,7 @@ class CSVTest(tf.test.TestCase):
             ([first, "pictures/nº 1.png,"], {}, "empty cell in line 3"),
             ([first, "pictures/nº 1.png"], {}, "empty cell in line 3"),
             ([first, second, first], {}, "nº 0.png again in line 4"),
+            ([first, second, first.replace("pictures/", "pictures/../pictures/")], {}, "nº 0.png again in line 4"),
             ([first, "absent.png,1"], {}, "absent.png, which does not exist .line 3"),
             ([first + ",train", second + ",holdout"], {"header": "path,label,split"}, "train, validation, test. Received: 'holdout'"),
             ([first + ",train", second + ",test"], {"header": "path,label,split"}, "none of class 1"),

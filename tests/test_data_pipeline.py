@@ -143,6 +143,7 @@ class SplitsTest(tf.test.TestCase):
             (images, {}, r"a pair \(images, labels\). Received: ndarray"),
             ((images / 255.0, labels), {"augmentation": "light"}, "pixels in 0–255 .*Received: 0"),
             ((images - 128.0, labels), {"augmentation": "light"}, "pixels in 0–255 .*Received: -128"),
+            ((images * 16.0, labels), {"augmentation": "light"}, "pixels in 0–255 .*Received: 0 to 1904"),
             (good, {"keep": {1: 4}, "imbalance": 2}, "`keep` alone.*imbalance=2"),
             (good, {"keep": {1: 4}, "profile": "exponential"}, "`keep` alone"),
             (good, {"keep": {0: 1, 1: 1, 2: 1}}, "hold a share of 0.1 of every class out"),

@@ -35,6 +35,7 @@ class RecordsTest(tf.test.TestCase):
         cache.start()
         self.addCleanup(cache.stop)
         self.cache = pathlib.Path(folder.name) / "arconvl_tf"
+        records._columns.cache_clear()
         self.index = records.index_records(self.files, ["label"])
 
     def test_the_index_finds_every_record(self):
@@ -45,15 +46,30 @@ class RecordsTest(tf.test.TestCase):
 
     def test_the_index_is_kept_until_the_files_change(self):
         (kept,) = self.cache.iterdir()
+        records._columns.cache_clear()
         with mock.patch.object(records, "_read_columns", side_effect=AssertionError("read again")):
             again = records.index_records(self.files, ["label"])
             self.assertAllEqual(again.offsets, self.index.offsets)
             self.assertAllEqual(again.features["label"], self.index.features["label"])
-        kept.write_bytes(b"broken off")
-        self.assertAllEqual(records.index_records(self.files, ["label"]).lengths, self.index.lengths)
+        for contents in (b"broken off", b""):
+            kept.write_bytes(contents)
+            records._columns.cache_clear()
+            self.assertAllEqual(records.index_records(self.files, ["label"]).lengths, self.index.lengths)
         with tf.io.TFRecordWriter(self.files[1]) as writer:
             writer.write(self.written[0])
         self.assertLen(records.index_records(self.files, ["label"]).offsets, 31)
+
+    def test_a_cache_that_cannot_be_written_is_done_without(self):
+        records._columns.cache_clear()
+        with mock.patch.dict(os.environ, XDG_CACHE_HOME=self.files[0]):
+            self.assertAllEqual(records.index_records(self.files, ["label"]).offsets, self.index.offsets)
+            records._columns.cache_clear()
+            del os.environ["XDG_CACHE_HOME"]
+            with mock.patch.object(pathlib.Path, "home", side_effect=RuntimeError("no home")):
+                self.assertAllEqual(records.index_records(self.files, ["label"]).offsets, self.index.offsets)
+
+    def test_indices_of_one_data_set_share_their_arrays(self):
+        self.assertIs(records.index_records(self.files, ["label"]).offsets, self.index.offsets)
 
     def test_pictures_are_fetched_in_any_order(self):
         chosen = np.array([4, 17, 4, 29, 0])

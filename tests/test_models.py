@@ -132,7 +132,7 @@ class TrainStepTest(tf.test.TestCase):
         self.assertIsNone(model.radius_optimizer)
         self.assertNotIn(id(model.class_regions.radii), map(id, model.trainable_variables))
 
-    def test_dropout_steps_per_execution_and_frozen_backbones_work_as_in_keras(self):
+    def test_steps_per_execution_and_frozen_backbones_work_as_in_keras(self):
         images, labels = toy_data()
         model = compiled(steps_per_execution=2)
         kernel = model.backbone.layers[1].kernel

@@ -7,7 +7,7 @@ import tempfile
 import tensorflow as tf
 
 ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 class ReadmeTest(tf.test.TestCase):

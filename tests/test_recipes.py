@@ -37,6 +37,7 @@ class RecipeTest(tf.test.TestCase):
         self.assertEqual(published("mnist", 100, "arc-c"), (0.974, 0.005))
         self.assertEqual(published("cifar10", 50, "arconvl", "class_wise_accuracy", {"margin": 1.0}), (0.76, 0.015))
         self.assertEqual(published("svhn", 100, "affinity", loss_options={"affinity_margin": 0.43}), (0.0, 0.0))
+        self.assertIsNone(published("mnist", 100, "affinity", loss_options={"affinity_margin": 0.43}))
         for arguments in (("digits", 10, "arconvl"), ("mnist", 100, "la", "g_mean", {"temperature": 0.5})):
             self.assertIsNone(published(*arguments))
 

@@ -95,6 +95,7 @@ def _side(paths, labels, image_shape):
         return tf.map_fn(
             lambda file: images.decode(tf.io.read_file(file), image_shape),
             tf.gather(files, indices),
+            parallel_iterations=1,  # batches are decoded side by side already; large pictures take much memory
             fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
         )
 

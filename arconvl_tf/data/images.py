@@ -6,6 +6,8 @@ import pathlib
 
 import tensorflow as tf
 
+from arconvl_tf.data.pipeline import PARALLEL_CALLS
+
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
@@ -77,7 +79,7 @@ def examine(paths):
     Returns:
         (shapes, unreadable): the (height, width, channels) of every readable file in order, and the other paths.
     """
-    with multiprocessing.pool.ThreadPool() as pool:
+    with multiprocessing.pool.ThreadPool(PARALLEL_CALLS) as pool:
         shapes = list(pool.imap(_shape, paths, chunksize=64))
     unreadable = [path for path, shape in zip(paths, shapes) if shape is None]
     return [shape for shape in shapes if shape is not None], unreadable

@@ -1,6 +1,7 @@
 """Own pictures by name: which files belong to which class, from a folder of class folders or a CSV file."""
 
 import csv
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -84,7 +85,7 @@ def list_csv(path):
 
     sides, seen = {"train": ([], [])}, set()
     for line, row in rows:
-        side, picture = row.get("split") or "train", pathlib.Path(path).parent / row["path"]
+        side, picture = row.get("split") or "train", pathlib.Path(os.path.normpath(pathlib.Path(path).parent / row["path"]))
         if side not in SIDES:
             raise ValueError(f"Expected `split` to be one of {', '.join(SIDES)}. Received: {side!r} in line {line} of {path}")
         if picture in seen:

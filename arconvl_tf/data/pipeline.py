@@ -1,7 +1,6 @@
 """From arrays to `tf.data`: imbalance, stratified splits, and batches that depend on the seed and the epoch alone."""
 
 import functools
-import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,13 +8,15 @@ import numpy as np
 import tensorflow as tf
 from sklearn.model_selection import train_test_split
 
+from arconvl_tf import hardware
 from arconvl_tf.data import imbalance as imbalances
 from arconvl_tf.data.augmentation import AUGMENTATIONS
 
 VALIDATION_SHARE = 0.1
 # tf.data runs on the processor: what it reads must not lie in the memory of a GPU.
 PIPELINE_DEVICE = "CPU:0"
-PARALLEL_CALLS = os.cpu_count() or 1  # batches at work at a time; their order doesn't depend on it
+# Batches (or pictures) at work at a time, each of which takes its memory; their order doesn't depend on it.
+PARALLEL_CALLS = min(hardware.usable_cores(), 8)
 MAX_EVALUATION_BATCH = 1024
 MAX_EVALUATION_ELEMENTS = 1 << 24  # of one batch: 64 MiB in float32
 
@@ -291,7 +292,7 @@ def stratified_split(labels, share, seed):
 def _require_full_range(images):
     """Light is changed by parts of 0–255 and cut off there: pictures in 0–1 or around 0 would be destroyed."""
     smallest, largest = images.min(), images.max()
-    if smallest < 0 or largest <= 1:
+    if smallest < 0 or largest <= 1 or largest > 255:
         raise ValueError(f'Expected pixels in 0–255 for augmentation="light". Received: {smallest:g} to {largest:g}')
 
 

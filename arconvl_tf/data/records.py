@@ -1,8 +1,11 @@
 """Pictures inside TFRecord files, read one by one through an index: a data set larger than the memory."""
 
+import contextlib
+import functools
 import hashlib
 import os
 import pathlib
+import tempfile
 import zipfile
 from typing import NamedTuple
 
@@ -49,24 +52,33 @@ def index_records(files, feature_names):
     Raises:
         tf.errors.OpError: if a file isn't there or isn't whole.
     """
-    cache = _cache_path(files, feature_names)
+    columns = dict(_columns(_cache_path(files, feature_names), tuple(files), tuple(feature_names)))
+    where = [columns.pop(name) for name in ("file_numbers", "offsets", "lengths")]
+    return RecordIndex(list(files), *where, features=columns)
+
+
+@functools.lru_cache(maxsize=4)  # TensorFlow never lets go of what a `numpy_function` has seen: all sides share it
+def _columns(cache, files, feature_names):
     try:
-        columns = dict(np.load(cache))
-    except (OSError, ValueError, zipfile.BadZipFile):
+        return dict(np.load(cache))
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile):
         columns = _read_columns(files, feature_names)
+    with contextlib.suppress(OSError):  # a cache folder that can't be written costs time, no more
         cache.parent.mkdir(parents=True, exist_ok=True)
         unfinished = cache.with_suffix(f".{os.getpid()}.npz")
         np.savez(unfinished, **columns)
         unfinished.replace(cache)
-    where = [columns.pop(name) for name in ("file_numbers", "offsets", "lengths")]
-    return RecordIndex(list(files), *where, features=columns)
+    return columns
 
 
 def _cache_path(files, feature_names):
     found = [tf.io.gfile.stat(file) for file in files]
     described = [(file, status.length, status.mtime_nsec) for file, status in zip(files, found)]
     key = hashlib.blake2b(repr((described, feature_names)).encode(), digest_size=16).hexdigest()
-    folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    try:
+        folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    except RuntimeError:  # a user without a home
+        folder = pathlib.Path(tempfile.gettempdir())
     return folder / "arconvl_tf" / f"{key}.npz"
 
 
@@ -108,7 +120,9 @@ def record_side(index, chosen, labels, image_shape):
         records = tf.ensure_shape(tf.numpy_function(read, [positions], tf.string, stateful=False), [None])
         encoded = tf.io.parse_example(records, IMAGE_FEATURE)["image"]
         decoded = tf.TensorSpec(image_shape, tf.uint8)
-        return tf.map_fn(lambda picture: images.decode(picture, image_shape), encoded, fn_output_signature=decoded)
+        return tf.map_fn(
+            lambda picture: images.decode(picture, image_shape), encoded, fn_output_signature=decoded, parallel_iterations=1
+        )
 
     return Side(fetch, labels)
 

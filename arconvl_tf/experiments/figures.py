@@ -3,14 +3,13 @@
 import pathlib
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps the display that was chosen
+from matplotlib.patches import Circle
 
 MAX_POINTS_PER_CLASS = 200
+MAX_NAMED_CLASSES = 100  # names and numbers of more could not be read, and figures wide enough would not fit in memory
 MINORITY_COLOUR, MAJORITY_COLOUR = "#d1495b", "#30638e"
 
 
@@ -40,10 +39,9 @@ def draw_run(directory, model, splits, metrics):
         figures["regions"] = draw_region_history(history, metrics["best_epoch"])
     paths = []
     for name, figure in figures.items():
-        figure.suptitle(title, fontsize=10, color="0.35")
+        figure.suptitle(*_shown([title]), fontsize=10, color="0.35")
         paths.append(directory / f"{name}.png")
         figure.savefig(paths[-1], dpi=130)
-        plt.close(figure)
     return paths
 
 
@@ -66,11 +64,12 @@ def draw_picture_sheet(examples, class_counts, class_names):
             top, left = row * (height + gap), column * (width + gap)
             sheet[top : top + height, left : left + width] = picture
     size = (0.8 * columns + 2, 0.8 * len(examples) * height / width + 0.2)
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
     axes.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=255)
     axes.spines[:].set_visible(False)
     rows = np.arange(len(examples)) * (height + gap) + height / 2
-    axes.set(xticks=[], yticks=rows, yticklabels=[f"{name}\n{count}" for name, count in zip(class_names, counts)])
+    axes.set(xticks=[], yticks=rows, yticklabels=[f"{name}\n{count}" for name, count in zip(_shown(class_names), counts)])
     axes.tick_params(length=0, labelsize=9)
     for label, count in zip(axes.get_yticklabels(), counts):
         label.set_color(MINORITY_COLOUR if count < counts.mean() else "black")
@@ -82,7 +81,9 @@ def draw_recalls(recalls, class_counts, class_names):
     recalls = np.array([np.nan if recall is None else recall for recall in recalls])
     counts = np.asarray(class_counts)
     minority = counts < counts.mean()
-    figure, axes = plt.subplots(figsize=(max(6, 0.6 * len(counts)), 3.8), layout="constrained")
+    named = len(counts) <= MAX_NAMED_CLASSES
+    figure = Figure(figsize=(max(6, 0.6 * len(counts)) if named else 14, 3.8), layout="constrained")
+    axes = figure.subplots()
     positions = np.arange(len(counts))
     for mask, colour, label in (
         (~minority, MAJORITY_COLOUR, "more training samples than the mean"),
@@ -90,11 +91,12 @@ def draw_recalls(recalls, class_counts, class_names):
     ):
         if mask.any():
             axes.bar(positions[mask], recalls[mask], color=colour, label=label)
-    for position, recall in zip(positions, recalls):
-        axes.text(position, np.nan_to_num(recall) + 0.01, f"{recall:.2f}", ha="center", va="bottom", fontsize=8)
-    labels = [f"{name}\n({count})" for name, count in zip(class_names, counts)]
-    axes.set_xticks(positions, labels, fontsize=8, rotation=_rotation(class_names))
-    axes.set(ylim=(0, 1.12), ylabel="test recall", xlabel="class (training samples)")
+    if named:
+        for position, recall in zip(positions, recalls):
+            axes.text(position, np.nan_to_num(recall) + 0.01, f"{recall:.2f}", ha="center", va="bottom", fontsize=8)
+        labels = [f"{name}\n({count})" for name, count in zip(_shown(class_names), counts)]
+        axes.set_xticks(positions, labels, fontsize=8, rotation=_rotation(class_names))
+    axes.set(ylim=(0, 1.12), ylabel="test recall", xlabel="class (training samples)" if named else "class")
     axes.legend(loc="upper center", ncols=2, fontsize=8, frameon=False, bbox_to_anchor=(0.5, 1.14))
     return figure
 
@@ -103,14 +105,17 @@ def draw_confusion(confusion, class_names):
     """The test confusion matrix: colours are shares of the true class, numbers are samples."""
     confusion = np.asarray(confusion)
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    size = max(4.5, 0.5 * len(class_names) + 1)
-    figure, axes = plt.subplots(figsize=(size + 0.8, size), layout="constrained")
+    named = len(class_names) <= MAX_NAMED_CLASSES
+    size = max(4.5, 0.5 * len(class_names) + 1) if named else 10
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(confusion > 0):
-        colour = "white" if shares[row, column] > 0.6 else "black"
-        axes.text(column, row, confusion[row, column], ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(class_names)), class_names, fontsize=8, rotation=_rotation(class_names))
-    axes.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    if named:
+        for row, column in np.argwhere(confusion > 0):
+            colour = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column, row, confusion[row, column], ha="center", va="center", fontsize=8, color=colour)
+        axes.set_xticks(range(len(class_names)), _shown(class_names), fontsize=8, rotation=_rotation(class_names))
+        axes.set_yticks(range(len(class_names)), _shown(class_names), fontsize=8)
     axes.set(xlabel="predicted class", ylabel="true class")
     figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
     return figure
@@ -118,7 +123,8 @@ def draw_confusion(confusion, class_names):
 
 def draw_region_history(history, best_epoch):
     """Radii (left) and β, σ² (right) at the end of every epoch."""
-    figure, (radii, adaptive) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    radii, adaptive = figure.subplots(1, 2)
     epochs = history["epoch"]
     radii.fill_between(
         epochs, history["radius_min"], history["radius_max"], color="0.8", label="class radii, smallest to largest"
@@ -150,13 +156,17 @@ def draw_latent_space(model, splits):
         plane = np.linalg.svd(centers - origin, full_matrices=False)[2][:2].T
         features, centers = (features - origin) @ plane, (centers - origin) @ plane
 
-    figure, axes = plt.subplots(figsize=(7.4, 6), layout="constrained")
-    colours = plt.get_cmap("tab10" if len(centers) <= 10 else "turbo")(np.linspace(0, 1, len(centers)))
+    named = len(centers) <= MAX_NAMED_CLASSES
+    legend_columns = -(-len(centers) // 25) if named else 0
+    figure = Figure(figsize=(5.4 + 2 * legend_columns, 6), layout="constrained")
+    axes = figure.subplots()
+    colours = matplotlib.colormaps["tab10" if len(centers) <= 10 else "turbo"](np.linspace(0, 1, len(centers)))
+    names = _shown(splits.class_names)
     for label, (center, radius, colour) in enumerate(zip(centers, radii, colours)):
         own = features[labels == label][:MAX_POINTS_PER_CLASS]
-        name = f"{splits.class_names[label]} ({splits.class_counts[label]})"
+        name = f"{names[label]} ({splits.class_counts[label]})"
         axes.scatter(*own.T, s=7, color=colour, alpha=0.6, linewidths=0, label=name)
-        axes.add_patch(plt.Circle(center, radius, fill=False, color=colour, linewidth=1.6))
+        axes.add_patch(Circle(center, radius, fill=False, color=colour, linewidth=1.6))
         axes.plot(*center, marker="x", color="black", markersize=6)
     axes.set_aspect("equal", adjustable="datalim")
     if projected:
@@ -164,10 +174,12 @@ def draw_latent_space(model, splits):
         axes.set_title(f"{model.class_regions.centers.shape[1]} features projected onto a plane", fontsize=10)
     else:
         axes.set(xlabel="feature 1", ylabel="feature 2")
-    legend = axes.legend(title="class (training samples)", loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
-    for handle in legend.legend_handles:
-        handle.set_sizes([30])
-        handle.set_alpha(1)
+    if named:
+        place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "ncols": legend_columns}
+        legend = axes.legend(title="class (training samples)", fontsize=8, **place)
+        for handle in legend.legend_handles:
+            handle.set_sizes([30])
+            handle.set_alpha(1)
     return figure
 
 
@@ -177,6 +189,11 @@ def _test_features(model, splits):
         features.append(np.asarray(model.backbone.predict_on_batch(images), dtype="float32"))
         labels.append(batch_labels.numpy())
     return np.concatenate(features), np.concatenate(labels)
+
+
+def _shown(names):
+    """Names as they can be drawn: no formulas between dollar signs, nothing that is no letter."""
+    return [str(name).encode(errors="replace").decode().replace("$", r"\$") for name in names]
 
 
 def _rotation(names):

@@ -82,9 +82,9 @@ def run(config, directory, data_dir=None, callbacks=()):
         "test": evaluate(model, splits.test),
         "seconds": round(time.time() - started, 1),
     }
-    figures.draw_run(directory, model, splits, metrics)
-    # Written last: a directory without it is an unfinished run.
+    # A directory without it is an unfinished run; a figure that can't be drawn is no reason to train again.
     _write_json(directory / "metrics.json", metrics)
+    figures.draw_run(directory, model, splits, metrics)
     return metrics
 
 
@@ -152,7 +152,7 @@ def load_model(directory):
     Raises:
         RunDirectoryError: if the run isn't finished.
     """
-    read_metrics(directory)  # written last
+    read_metrics(directory)  # written when all is done
     path = pathlib.Path(directory) / "best.keras"
     if not path.exists():
         raise RunDirectoryError(f"Expected a finished run. Received: {directory}, which has no best.keras")
@@ -251,8 +251,8 @@ def versions():
 
 
 def _flat(values):
-    """One level of names: what the recipe and the loss options hold stands beside the rest."""
-    rest = dict(values)
+    """One level of names, as JSON keeps them: what the recipe and the loss options hold stands beside the rest."""
+    rest = json.loads(json.dumps(values))
     return rest.pop("recipe") | rest.pop("loss_options") | rest
 
 
