@@ -311,7 +311,7 @@ def benchmark(sections, repeats, steps, out):
     for section in sections or BENCHMARK_SECTIONS:
         measured = results[section]
         names = list(dict.fromkeys(name for values in measured.values() for name in values))
-        table = Table(section.replace("_", " "), *names)
+        table = Table(*[title.replace("_", " ") for title in (section, *names)])
         for variant, values in measured.items():
             table.add_row(variant, *[f"{values[name]:.4g}" if name in values else "" for name in names])
         CONSOLE.print(table)
