@@ -71,7 +71,8 @@ def load_data(
             are alike and not above 256, else 64), `celeb_a` (64) and `i_naturalist2018` (224). Resizing stretches.
         overlap: what becomes of a CelebA picture with several of the five hair attributes: `"exclude"` leaves it out,
             as the paper's text says; `"count"` makes it a sample of each, as the paper's counts say (so that validation
-            may hold a training picture under another label). Pictures with none of the five are left out. The test side is TFDS' validation split, as in the paper.
+            may hold a training picture under another label). Pictures with
+            none of the five are left out. The test side is TFDS' validation split, as in the paper.
         skip_corrupt: leave unreadable own pictures out instead of refusing the data set.
 
     Returns:

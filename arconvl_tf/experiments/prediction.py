@@ -19,7 +19,8 @@ def predict_images(directory, paths):
     Returns:
         (rows, unreadable): a list of dicts, one a picture, with `image` (path), `class` (name), `probability`
         (`softmax(−D)`), `distance` (to the class's centre, a length) and `inside_region` (`None` where the method
-        learns no radii; no test of belonging, many samples of a class lie outside its region); and the paths of the files that can't be decoded.
+        learns no radii; no test of belonging, many samples of a class lie outside its region);
+        and the paths of the files that can't be decoded.
 
     Raises:
         ValueError: if the run isn't finished, a path does not exist or a folder holds no picture.
