@@ -60,14 +60,16 @@ class RunTest(tf.test.TestCase):
     def test_the_best_epoch_is_saved_and_tested(self):
         class Spoiler(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, logs=None):
-                if epoch == 2:
+                if epoch == 4:
                     self.model.backbone.set_weights([0 * weight for weight in self.model.backbone.get_weights()])
 
-        config = dataclasses.replace(CONFIG, imbalance=1.0)
+        # At the protocol's rate of 0.1 a class may still be lost after four epochs, on one processor or another.
+        recipe = dataclasses.replace(RECIPE, epochs=5, learning_rate=0.02, learning_rate_drops=())
+        config = dataclasses.replace(CONFIG, imbalance=1.0, recipe=recipe)
         metrics = runner.run(config, self.directory, callbacks=[Spoiler()])
         with open(self.directory / "history.csv") as file:
             values = [float(row["val_g_mean"]) for row in csv.DictReader(file)]
-        self.assertGreater(max(values[:2]), values[2])
+        self.assertGreater(max(values[:4]), values[4])
         self.assertEqual(metrics["best_epoch"], int(np.argmax(values)))
         model, splits = runner.load_model(self.directory), runner.load_run_data(config)
         self.assertAllClose(runner.evaluate(model, splits.validation)["g_mean"], max(values), atol=1e-6)

@@ -258,6 +258,8 @@ def _flat(values):
 
 def _piecewise(epochs, values, steps_per_epoch):
     """A learning rate that changes at the start of the given epochs; Keras counts the boundary step to the old value."""
+    if not epochs:  # Keras' schedule wants a boundary
+        return values[0]
     boundaries = [epoch * steps_per_epoch - 1 for epoch in epochs]
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, list(values))
 
