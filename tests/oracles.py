@@ -60,8 +60,11 @@ def numerical_gradient(function, values, step=1e-5):
     return gradient
 
 
-def baseline_terms(name, features, labels, centers, counts, **options):
-    """The competitors' terms by loops; names are those of the command line."""
+def baseline_terms(name, features, labels, centers, counts, frozen=None, **options):
+    """The competitors' terms by loops; names are those of the command line.
+
+    `frozen` is the point (features, centers) at which a divisor without a gradient is taken; by default the same.
+    """
     k, n = len(centers), len(features)
     terms = {}
 
@@ -71,6 +74,16 @@ def baseline_terms(name, features, labels, centers, counts, **options):
     total = sum(counts)
     raw_weights = [1 / sum(options.get("effective_number_beta", 0.9999) ** i for i in range(int(c))) for c in counts]
     weights = [weight * k / sum(raw_weights) for weight in raw_weights]
+    if options.get("weighted_mean", name == "cb-focal"):
+        mean_weight = sum(weights[label] for label in labels) / n
+        weights = [weight / mean_weight for weight in weights]
+    divisor = 1.0
+    if options.get("normalized"):
+        divisor, (frozen_features, frozen_centers) = 0.0, frozen or (features, centers)
+        for feature, label in zip(frozen_features, labels):
+            distances = [squared_distance(feature, center) for center in frozen_centers]
+            p = math.exp(log_softmax_at([-distance for distance in distances], label))
+            divisor += (1 - p) ** options.get("focusing", 2.0) / n
     for feature, label in zip(features, labels):
         distances = [squared_distance(feature, center) for center in centers]
         log_p = log_softmax_at([-distance for distance in distances], label)
@@ -80,7 +93,7 @@ def baseline_terms(name, features, labels, centers, counts, **options):
         if name == "gcpl":
             add("pull", options.get("pull_weight", 0.1) * distances[label])
         if name == "focal":
-            add("focal", doubt ** options.get("focusing", 2.0) * -log_p)
+            add("focal", doubt ** options.get("focusing", 2.0) * -log_p / divisor)
         if name == "cb":
             add("class_balanced", weights[label] * -log_p)
         if name == "cb-focal":
