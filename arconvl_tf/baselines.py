@@ -218,7 +218,7 @@ class ClassBalancedLoss(Objective):
         weights = tf.gather(tf.constant(self._weights, squared_distances.dtype), labels)
         values = weights * focal_cross_entropy(labels, -squared_distances, self.focusing)
         if self.weighted_mean:
-            values = tf.math.divide_no_nan(values, tf.reduce_mean(weights))
+            values = values / tf.reduce_mean(weights)  # every weight is positive
         return {"class_balanced": batch_mean(values, sample_weight)}
 
 
