@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from arconvl_tf.layers import BatchNormalization
+from arconvl_tf.layers import ELU, BatchNormalization
 
 
 def simple_cnn(image_shape, feature_dim=64):
@@ -58,11 +58,11 @@ def resnet(image_shape, depth=44, feature_dim=64):
     if depth < 8 or depth % 6 != 2:
         raise ValueError(f"Expected `depth` to be 6m + 2 with m ≥ 1 (8, 14, 20, … 44, 56). Received: depth={depth}")
     images = keras.Input(image_shape, name="image")
-    x = layers.ELU()(_convolution(images, 16, 3))
+    x = ELU()(_convolution(images, 16, 3))
     for stage, filters in enumerate((16, 32, 64)):
         for block in range((depth - 2) // 6):
             x = _residual_block(x, filters, downsample=stage > 0 and block == 0)
-    x = layers.GlobalAveragePooling2D()(layers.ELU()(x))
+    x = layers.GlobalAveragePooling2D()(ELU()(x))
     if feature_dim != 64:
         x = layers.Dense(feature_dim, kernel_initializer="he_normal")(x)
     return keras.Model(images, x, name=f"resnet{depth}")
@@ -71,7 +71,7 @@ def resnet(image_shape, depth=44, feature_dim=64):
 def _residual_block(x, filters, downsample):
     strides = 2 if downsample else 1
     shortcut = _convolution(x, filters, 1, strides) if downsample else x
-    x = layers.ELU()(_convolution(x, filters, 3, strides))
+    x = ELU()(_convolution(x, filters, 3, strides))
     return layers.Add()([_convolution(x, filters, 3), shortcut])
 
 

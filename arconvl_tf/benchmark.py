@@ -29,7 +29,7 @@ from arconvl_tf.benchmark_models import (
     forward_flops,
     released_manner,
     softmax_model,
-    with_stock_normalization,
+    with_stock_layers,
 )
 from arconvl_tf.data import load_data, make_splits
 from arconvl_tf.data.pipeline import without_autotuning
@@ -112,7 +112,7 @@ def training_step(repeats, steps):
         builders = {
             "ARConvL": lambda: arconvl_model(build()),
             f"ARConvL, {steps} steps an execution": lambda: arconvl_model(build(), steps_per_execution=steps),
-            "ARConvL with Keras' normalisation": lambda: arconvl_model(with_stock_normalization(build())),
+            "ARConvL with Keras' layers": lambda: arconvl_model(with_stock_layers(build())),
             "softmax cross-entropy": lambda: softmax_model(build()),
         }
         variants = {name: _fit(model, dataset) for name, model in _in_fast_precisions(network, builders).items()}

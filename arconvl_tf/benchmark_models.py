@@ -26,13 +26,12 @@ def softmax_model(backbone):
     return model
 
 
-def with_stock_normalization(backbone):
-    """The same network with Keras' own batch normalisation."""
+def with_stock_layers(backbone):
+    """The same network with Keras' own batch normalisation and ELU."""
 
     def replace(layer):
-        config = layer.get_config()
-        stock = isinstance(layer, keras.layers.BatchNormalization)
-        return (keras.layers.BatchNormalization if stock else type(layer)).from_config(config)
+        stock = next((kind for kind in (keras.layers.BatchNormalization, keras.layers.ELU) if isinstance(layer, kind)), None)
+        return (stock or type(layer)).from_config(layer.get_config())
 
     return keras.models.clone_model(backbone, clone_function=replace)
 

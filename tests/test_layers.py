@@ -5,8 +5,8 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf import backbones
-from arconvl_tf.benchmark_models import with_stock_normalization
-from arconvl_tf.layers import BatchNormalization, ClassRegions
+from arconvl_tf.benchmark_models import with_stock_layers
+from arconvl_tf.layers import ELU, BatchNormalization, ClassRegions
 
 
 class ClassRegionsTest(tf.test.TestCase):
@@ -91,7 +91,7 @@ class BatchNormalizationTest(tf.test.TestCase):
 
     def test_files_of_weights_go_from_one_to_the_other(self):
         fused = backbones.resnet((8, 8, 3), depth=8)
-        stock = with_stock_normalization(fused)
+        stock = with_stock_layers(fused)
         images = np.random.default_rng(1).uniform(0, 255, (4, 8, 8, 3))
         with tempfile.TemporaryDirectory() as folder:
             stock.save_weights(f"{folder}/stock.weights.h5")
@@ -100,3 +100,31 @@ class BatchNormalizationTest(tf.test.TestCase):
         self.assertAllClose(stock(images, training=True), fused(images, training=True), rtol=1e-3, atol=1e-4)
         for a, b in zip(stock.weights, fused.weights):
             self.assertAllClose(a, b, rtol=1e-4, atol=1e-4)
+
+
+class ELUTest(tf.test.TestCase):
+    """Against the formula in float64: x above 0, exp(x) − 1 below."""
+
+    def setUp(self):
+        super().setUp()
+        self.inputs = np.concatenate([-np.geomspace(1e-3, 8.0, 400), [0.0], np.geomspace(1e-3, 8.0, 100)])
+
+    def assertAccurate(self, dtype, relative_error):
+        inputs = tf.constant(self.inputs, dtype)
+        layer = ELU(dtype=dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs)
+        gradient = tape.gradient(outputs, inputs)
+        exact = tf.cast(inputs, tf.float64).numpy()
+        self.assertEqual(outputs.dtype, dtype)
+        self.assertAllClose(tf.cast(outputs, tf.float64), np.maximum(exact, np.expm1(np.minimum(exact, 0))), relative_error, 0)
+        self.assertAllClose(tf.cast(gradient, tf.float64), np.exp(np.minimum(exact, 0)), relative_error, 0)
+
+    def test_half_precision_keeps_its_digits_near_zero(self):
+        self.assertAccurate("bfloat16", 2**-8)
+        self.assertAccurate("float16", 2**-10)
+
+    def test_float64_stays_float64(self):
+        layer = ELU(dtype="float64")
+        self.assertEqual(layer(tf.constant(self.inputs, tf.float64)).dtype, "float64")
