@@ -78,7 +78,7 @@ def baseline_terms(name, features, labels, centers, counts, frozen=None, **optio
         mean_weight = sum(weights[label] for label in labels) / n
         weights = [weight / mean_weight for weight in weights]
     divisor = 1.0
-    if options.get("normalized"):
+    if options.get("normalized", name == "focal"):
         divisor, (frozen_features, frozen_centers) = 0.0, frozen or (features, centers)
         for feature, label in zip(frozen_features, labels):
             distances = [squared_distance(feature, center) for center in frozen_centers]

@@ -17,7 +17,7 @@ from tests.test_losses import COUNTS, random_batch, terms_and_gradients
 OPTIONS = {
     "cpl": [{}],
     "gcpl": [{}, {"pull_weight": 0.5}],
-    "focal": [{}, {"focusing": 0.5}, {"normalized": True}],
+    "focal": [{}, {"focusing": 0.5}, {"normalized": False}],
     "cb": [{}, {"effective_number_beta": 0.9}, {"weighted_mean": True}],
     "cb-focal": [{}, {"effective_number_beta": 0.99, "focusing": 1.0}, {"weighted_mean": False}],
     "affinity": [{}, {"affinity_margin": 0.43, "bandwidth": 2.0}],
@@ -90,7 +90,7 @@ class ReductionTest(tf.test.TestCase):
     def test_to_cpl(self):
         cpl, equal = baselines.CPLLoss(), [70.0] * 4
         self.assertReduces(baselines.FocalLoss(focusing=0), cpl, "focal")
-        self.assertReduces(baselines.FocalLoss(focusing=0, normalized=True), cpl, "focal")
+        self.assertReduces(baselines.FocalLoss(focusing=0, normalized=False), cpl, "focal")
         self.assertReduces(baselines.ClassBalancedLoss(equal), cpl, "class_balanced")
         self.assertReduces(baselines.ClassBalancedLoss(COUNTS, effective_number_beta=0), cpl, "class_balanced")
         self.assertReduces(baselines.LogitAdjustmentLoss(COUNTS, temperature=0), cpl, "cross_entropy")
@@ -99,7 +99,8 @@ class ReductionTest(tf.test.TestCase):
         self.assertEqual(float(terms_of(baselines.GCPLLoss(pull_weight=0), random_batch())["pull"]), 0.0)
 
     def test_class_balanced_focal_with_equal_counts_is_focal(self):
-        self.assertReduces(baselines.ClassBalancedFocalLoss([9.0] * 4), baselines.FocalLoss(), "class_balanced", "focal")
+        focal = baselines.FocalLoss(normalized=False)
+        self.assertReduces(baselines.ClassBalancedFocalLoss([9.0] * 4), focal, "class_balanced", "focal")
 
     def test_weighted_mean_is_the_loss_under_weights_of_mean_one(self):
         batch = random_batch()
@@ -110,8 +111,8 @@ class ReductionTest(tf.test.TestCase):
         self.assertAllClose(weighted * weights.mean(), plain)
         # In a batch of one class the weights cancel.
         alone = features[labels == 1], labels[labels == 1], centers, radii
-        objective = baselines.ClassBalancedFocalLoss(COUNTS)
-        self.assertAllClose(terms_of(objective, alone)["class_balanced"], terms_of(baselines.FocalLoss(), alone)["focal"])
+        balanced, focal = baselines.ClassBalancedFocalLoss(COUNTS), baselines.FocalLoss(normalized=False)
+        self.assertAllClose(terms_of(balanced, alone)["class_balanced"], terms_of(focal, alone)["focal"])
 
     def test_arconvl_without_its_additions_is_logit_adjustment_and_the_region_loss(self):
         bare = losses.ARConvLLoss(COUNTS, beta=0, margin=0, center_loss=False)
