@@ -146,15 +146,39 @@ class ClassWiseAccuracy(_RecallMetric):
         return tf.reduce_mean(recalls)
 
 
-class LatestValue(keras.metrics.Metric):
-    """Reports the value it was given last: for read-outs of state, where an average over an epoch means nothing."""
+class MeanScalars(keras.metrics.Metric):
+    """The means of several named scalars over the samples, in one variable.
 
-    def __init__(self, name):
-        super().__init__(name=name)
-        self.value = self.add_variable(shape=(), initializer="zeros", name="value", aggregation="only_first_replica")
+    A `keras.metrics.Mean` for each would take more small operations, and time, than the losses they report.
+    """
 
-    def update_state(self, value):
-        self.value.assign(tf.cast(value, self.dtype))
+    def __init__(self, names):
+        super().__init__(name="mean_scalars")
+        self.names = names
+        self.totals_and_count = self.add_variable(shape=(len(names) + 1,), initializer="zeros", name="totals_and_count")
+
+    def update_state(self, values, count):
+        """Takes the scalars in the order of their names, each a mean over `count` samples."""
+        count = tf.cast(count, self.dtype)
+        self.totals_and_count.assign_add(count * tf.stack([*(tf.cast(value, self.dtype) for value in values), 1.0]))
 
     def result(self):
-        return tf.identity(tf.convert_to_tensor(self.value))
+        totals_and_count = tf.convert_to_tensor(self.totals_and_count)
+        return dict(zip(self.names, tf.unstack(tf.math.divide_no_nan(totals_and_count[:-1], totals_and_count[-1]))))
+
+
+class LatestScalars(keras.metrics.Metric):
+    """Several named scalars as they were last: for read-outs of state, where an average over an epoch means nothing."""
+
+    def __init__(self, names):
+        super().__init__(name="latest_scalars")
+        self.names = names
+        self.values = self.add_variable(
+            shape=(len(names),), initializer="zeros", name="values", aggregation="only_first_replica"
+        )
+
+    def update_state(self, values):
+        self.values.assign(tf.stack([tf.cast(value, self.dtype) for value in values]))
+
+    def result(self):
+        return dict(zip(self.names, tf.unstack(tf.convert_to_tensor(self.values))))

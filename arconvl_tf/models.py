@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from arconvl_tf.layers import ClassRegions
 from arconvl_tf.losses import ARConvLLoss, Objective
-from arconvl_tf.metrics import LatestValue, integer_labels
+from arconvl_tf.metrics import LatestScalars, MeanScalars, integer_labels
 
 # Full match on a variable's path, as Keras' OptimizerMap has it.
 RADII_PATTERN = ".*class_regions/radii"
@@ -145,10 +145,10 @@ class PrototypeClassifier(keras.Model):
         radii = tf.convert_to_tensor(self.class_regions.radii)
         terms, readouts = self._terms_and_readouts(labels, -y_pred, centers, radii, sample_weight)
         _check_terms(self.objective, terms)
-        for name, value in terms.items():
-            self._log_metric("terms", f"{name}_loss", keras.metrics.Mean).update_state(value, sample_weight=tf.size(labels))
-        for name, value in readouts.items() if training else ():
-            self._log_metric("readouts", name, LatestValue).update_state(value)
+        names = tuple(f"{name}_loss" for name in terms)
+        self._log_metric(self._logs.terms, MeanScalars, names).update_state(terms.values(), tf.size(labels))
+        if training and readouts:
+            self._log_metric(self._logs.readouts, LatestScalars, tuple(readouts)).update_state(readouts.values())
         return tf.add_n(list(terms.values()) + [tf.cast(loss, tf.float32) for loss in self.losses])
 
     def train_step(self, data):
@@ -170,7 +170,8 @@ class PrototypeClassifier(keras.Model):
     def test_step(self, data):
         logs = super().test_step(self._with_checked_labels(data))
         # The regions don't change while a model is evaluated: their read-outs belong to training.
-        return {name: value for name, value in logs.items() if name not in self._logs.readouts}
+        readouts = {name for names in self._logs.readouts for name in names}
+        return {name: value for name, value in logs.items() if name not in readouts}
 
     def _with_checked_labels(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -187,12 +188,11 @@ class PrototypeClassifier(keras.Model):
         """The objective's terms, and named scalars about the regions as they stand for the training log."""
         return self.objective(labels, squared_distances, centers, radii, sample_weight=sample_weight), {}
 
-    def _log_metric(self, group, name, metric_class):
-        trackers = getattr(self._logs, group)
-        if name not in trackers:
+    def _log_metric(self, trackers, metric_class, names):
+        if names not in trackers:
             with tf.init_scope():
-                trackers[name] = metric_class(name=name)
-        return trackers[name]
+                trackers[names] = metric_class(names)
+        return trackers[names]
 
     @property
     def metrics(self):

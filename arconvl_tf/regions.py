@@ -107,14 +107,14 @@ def fold_center_pairs(centers, function, initial):
     num_classes = tf.shape(centers)[0]
     block = max(1, BLOCK_ELEMENTS // max(1, centers.shape[0] or 0))
     points = _points(centers, tf.reduce_mean(centers, axis=0))
+    if centers.shape[0] is not None and centers.shape[0] <= block:
+        return function(tf.range(num_classes), _squared_distances(points, points), *initial)
 
     def visit(start, *state):
         rows = tf.range(start, tf.minimum(start + block, num_classes))
         distances = _squared_distances(_Points(*(tf.gather(values, rows) for values in points)), points)
         return (start + block, *function(rows, distances, *state))
 
-    if centers.shape[0] is not None and centers.shape[0] <= block:
-        return visit(0, *initial)[1:]
     # The first dimension may grow from block to block (a list of minima) or stay (a gradient).
     shapes = [tf.TensorShape([None, *value.shape[1:]]) if value.shape.rank else value.shape for value in initial]
     return tf.while_loop(
@@ -180,14 +180,16 @@ def _paired_distances(features, centers, pairs):
     num_pairs = tf.shape(pairs)[0]
     block = max(1, BLOCK_ELEMENTS // max(1, centers.shape[1]))
 
-    def measure(start, measured):
-        rows, columns = tf.unstack(pairs[start : start + block], num=2, axis=1)
+    def measure(pairs):
+        rows, columns = tf.unstack(pairs, num=2, axis=1)
         difference = tf.gather(features, rows) - tf.gather(centers, columns)
-        return start + block, tf.concat([measured, tf.reduce_sum(tf.square(difference), axis=1)], axis=0)
+        return tf.reduce_sum(tf.square(difference), axis=1)
 
+    if None not in (features.shape[0], centers.shape[0]) and features.shape[0] * centers.shape[0] <= block:
+        return measure(pairs)
     return tf.while_loop(
         lambda start, _: start < num_pairs,
-        measure,
+        lambda start, measured: (start + block, tf.concat([measured, measure(pairs[start : start + block])], axis=0)),
         (tf.constant(0), tf.zeros([0], features.dtype)),
         shape_invariants=(tf.TensorShape([]), tf.TensorShape([None])),
         parallel_iterations=1,
