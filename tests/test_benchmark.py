@@ -30,10 +30,18 @@ class MeasuringTest(tf.test.TestCase):
         expected = 2 * (28 * 28 * 9 * (32 + 32 * 32) + 14 * 14 * 9 * (32 * 64 + 64 * 64) + 7 * 7 * 64 * 64)
         self.assertEqual(benchmark_models.forward_flops(backbones.simple_cnn((28, 28, 1))), expected)
 
+    def test_share_of_the_matrix_product(self):
+        dataset = {"MNIST network": (lambda: backbones.simple_cnn((8, 8, 1)), (8, 8, 1))}
+        with mock.patch.object(benchmark, "NETWORKS", dataset), mock.patch.object(benchmark, "peak_gflops", return_value=2.0):
+            measured = benchmark.training_step(1, 1)
+        flops = 3 * benchmark.BATCH_SIZE * benchmark_models.forward_flops(backbones.simple_cnn((8, 8, 1)))
+        for result in measured.values():
+            self.assertAllClose(result["share_of_matrix_product"], flops / result["median"] / 2e9, rtol=1e-2, atol=1e-3)
+
     def test_command_writes_what_it_prints(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "speed.json"
-            result = arconvl("benchmark", "--section", "input_pipeline", "--repeats", 1, "--out", path)
+            result = arconvl("benchmark", "--section", "input_pipeline", "--repeats", 1, "--steps", 1, "--out", path)
             self.assertEqual(result.returncode, 0, result.stderr)
             measured = json.loads(path.read_text())
         self.assertGreater(measured["machine"]["matrix_product_gflops"]["float32"], 1)
