@@ -38,6 +38,11 @@ class MeasuringTest(tf.test.TestCase):
         for result in measured.values():
             self.assertAllClose(result["share_of_matrix_product"], flops / result["median"] / 2e9, rtol=1e-2, atol=1e-3)
 
+    def test_peak_memory_counts_the_gradient_of_the_weights(self):
+        printed = benchmark._in_new_process("from arconvl_tf import benchmark; benchmark.print_head(1000, 2048, 'dense softmax', 1)")
+        gradient_megabytes = 1000 * 2048 * 4 / 2**20
+        self.assertGreaterEqual(json.loads(printed)["peak_megabytes"], int(gradient_megabytes))
+
     def test_command_writes_what_it_prints(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "speed.json"
