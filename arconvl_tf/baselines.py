@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.losses import Objective, batch_mean, own_class, validate_class_counts
+from arconvl_tf.losses import Objective, at_least_zero, batch_mean, own_class, validate_class_counts, yes_or_no
 from arconvl_tf.regions import squared_distances as pairwise_squared_distances
 
 
@@ -147,7 +147,7 @@ class GCPLLoss(CPLLoss):
     """
 
     def __init__(self, pull_weight=0.1):
-        self.pull_weight = _at_least_zero("pull_weight", pull_weight)
+        self.pull_weight = at_least_zero("pull_weight", pull_weight)
 
     def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
         terms = super().__call__(labels, squared_distances, sample_weight=sample_weight)
@@ -182,8 +182,8 @@ class FocalLoss(Objective):
     """
 
     def __init__(self, focusing=2.0, normalized=True):
-        self.focusing = _at_least_zero("focusing", focusing)
-        self.normalized = bool(normalized)
+        self.focusing = at_least_zero("focusing", focusing)
+        self.normalized = yes_or_no("normalized", normalized)
 
     def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
         values = focal_cross_entropy(labels, -squared_distances, self.focusing, self.normalized)
@@ -214,7 +214,7 @@ class ClassBalancedLoss(Objective):
     def __init__(self, class_counts, effective_number_beta=0.9999, weighted_mean=False):
         self.class_counts = validate_class_counts(class_counts).tolist()
         self.effective_number_beta = effective_number_beta
-        self.weighted_mean = bool(weighted_mean)
+        self.weighted_mean = yes_or_no("weighted_mean", weighted_mean)
         self._weights = effective_number_weights(class_counts, effective_number_beta)
 
     def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
@@ -245,7 +245,7 @@ class ClassBalancedFocalLoss(ClassBalancedLoss):
 
     def __init__(self, class_counts, effective_number_beta=0.9999, focusing=2.0, weighted_mean=True):
         super().__init__(class_counts, effective_number_beta, weighted_mean)
-        self.focusing = _at_least_zero("focusing", focusing)
+        self.focusing = at_least_zero("focusing", focusing)
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
@@ -261,9 +261,9 @@ class AffinityLoss(Objective):
     """
 
     def __init__(self, affinity_margin=0.75, bandwidth=10.0):
-        if not bandwidth > 0:
+        if not 0 < bandwidth < np.inf:
             raise ValueError(f"Expected `bandwidth` to be a number > 0. Received: bandwidth={bandwidth}")
-        self.affinity_margin = _at_least_zero("affinity_margin", affinity_margin)
+        self.affinity_margin = at_least_zero("affinity_margin", affinity_margin)
         self.bandwidth = bandwidth
 
     def __call__(self, labels, squared_distances, centers, radii=None, sample_weight=None):
@@ -288,7 +288,7 @@ class LogitAdjustmentLoss(Objective):
 
     def __init__(self, class_counts, temperature=1.0):
         self.class_counts = validate_class_counts(class_counts).tolist()
-        self.temperature = _at_least_zero("temperature", temperature)
+        self.temperature = at_least_zero("temperature", temperature)
 
     def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
         raised = adjusted_logits(-squared_distances, self.class_counts, -self.temperature)
@@ -316,8 +316,8 @@ class LDAMLoss(Objective):
     def __init__(self, class_counts, max_margin=0.5, scale=1.0, effective_number_beta=0.9999, reweighted=False):
         counts = validate_class_counts(class_counts)
         self.class_counts = counts.tolist()
-        self.max_margin = _at_least_zero("max_margin", max_margin)
-        self.scale = _at_least_zero("scale", scale)
+        self.max_margin = at_least_zero("max_margin", max_margin)
+        self.scale = at_least_zero("scale", scale)
         self.effective_number_beta = effective_number_beta
         self.reweighting = tf.Variable(float(reweighted), trainable=False, name="reweighting")
         self._margins = max_margin * (counts.min() / counts) ** 0.25
@@ -339,9 +339,3 @@ class LDAMLoss(Objective):
 def _log_priors(class_counts):
     counts = np.asarray(class_counts, dtype="float64")
     return np.log(counts / counts.sum())
-
-
-def _at_least_zero(name, value):
-    if not value >= 0:
-        raise ValueError(f"Expected `{name}` to be a number ≥ 0. Received: {name}={value}")
-    return value

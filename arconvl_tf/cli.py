@@ -169,6 +169,8 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
     if precision == "auto":
         precision = hardware.default_precision()
     named = {name: value for name, value in (("beta", beta), ("margin", margin)) if value is not None}
+    for name in settings.keys() & named.keys():
+        raise click.UsageError(f"Expected {name} once. Received: --{name} and --set {name}")
     loss_options = {**recipes.default_loss_options(method, dataset), **settings, **named}
     recipe = {field.name: options.pop(field.name, None) for field in dataclasses.fields(recipes.Recipe)}
     config = recipes.RunConfig(

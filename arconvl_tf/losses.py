@@ -5,6 +5,7 @@ paper marks with `*` lose their gradient.
 """
 
 import inspect
+import math
 import numbers
 
 import keras
@@ -164,6 +165,20 @@ def validate_class_counts(class_counts):
     return counts
 
 
+def at_least_zero(name, value):
+    """Returns a loss's number, or says that it is negative, infinite or NaN."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"Expected `{name}` to be a number ≥ 0. Received: {name}={value}")
+    return value
+
+
+def yes_or_no(name, value):
+    """Returns a loss's switch as a bool; the command line says 1 and 0."""
+    if value not in (0, 1):
+        raise ValueError(f"Expected `{name}` to be 1 or 0. Received: {name}={value}")
+    return bool(value)
+
+
 class Objective:
     """What `PrototypeClassifier.compile(objective=…)` takes.
 
@@ -229,17 +244,15 @@ class ARConvLLoss(Objective):
     ):
         counts = validate_class_counts(class_counts)
         for name, value in (("beta", beta), ("margin", margin)):
-            if value != "adaptive" and not (isinstance(value, numbers.Real) and value >= 0):
+            if value != "adaptive" and not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
                 raise ValueError(f'Expected `{name}` to be "adaptive" or a number ≥ 0. Received: {name}={value!r}')
-        if not gamma >= 0:
-            raise ValueError(f"Expected `gamma` to be a number ≥ 0. Received: gamma={gamma}")
         if distribution_weights not in ("released", "paper"):
             raise ValueError(
                 'Expected `distribution_weights` to be "released" or "paper". '
                 f"Received: distribution_weights={distribution_weights!r}"
             )
         self.class_counts = counts.tolist()
-        self.gamma = gamma
+        self.gamma = at_least_zero("gamma", gamma)
         self.beta, self.margin = [value if value == "adaptive" else float(value) for value in (beta, margin)]
         self.center_loss = center_loss
         self.distribution_weights = distribution_weights

@@ -184,10 +184,14 @@ class ConfigurationTest(tf.test.TestCase):
     def test_refuses_bad_options(self):
         for build, text in [
             (lambda: baselines.GCPLLoss(-1), "pull_weight"),
+            (lambda: baselines.GCPLLoss(float("inf")), "pull_weight"),
+            (lambda: baselines.FocalLoss(normalized=0.5), "normalized"),
+            (lambda: baselines.ClassBalancedLoss(COUNTS, weighted_mean=2), "weighted_mean"),
             (lambda: baselines.FocalLoss(-1), "focusing"),
             (lambda: baselines.ClassBalancedLoss(COUNTS, 1.0), "effective_number_beta"),
             (lambda: baselines.ClassBalancedLoss([1, 0]), "class_counts"),
             (lambda: baselines.AffinityLoss(bandwidth=0), "bandwidth"),
+            (lambda: baselines.AffinityLoss(bandwidth=float("inf")), "bandwidth"),
             (lambda: baselines.LogitAdjustmentLoss(COUNTS, -1), "temperature"),
         ]:
             with self.assertRaisesRegex(ValueError, text):

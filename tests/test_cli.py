@@ -125,6 +125,8 @@ class CommandLineTest(tf.test.TestCase):
             (["--imbalence", "3"], ["--imbalence"]),
             (["--imbalance", "0.5"], ["≥ 1"]),
             (["--imbalance", "nan"], ["Expected a number ≥ 1. Received: nan"]),
+            (["--set", "beta=0.5", "--beta", "1"], ["Expected beta once", "--beta and --set beta"]),
+            (["--method", "gcpl", "--set", "pull_weight=inf"], ["`pull_weight`", "inf"]),
             (["--imbalance", "5000"], ["none of class 0"]),
             (["--beta", "big"], ["adaptive", "big"]),
             (["--epochs", "0"], ["epochs"]),

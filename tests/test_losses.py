@@ -230,6 +230,7 @@ class ConfigurationTest(tf.test.TestCase):
             ({"class_counts": COUNTS, "beta": "auto"}, "beta"),
             ({"class_counts": COUNTS, "margin": -1}, "margin"),
             ({"class_counts": COUNTS, "gamma": -1}, "gamma"),
+            ({"class_counts": COUNTS, "beta": float("inf")}, "beta"),
             ({"class_counts": COUNTS, "distribution_weights": "both"}, "distribution_weights"),
         ]:
             with self.assertRaisesRegex(ValueError, text):
