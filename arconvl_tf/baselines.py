@@ -8,7 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.losses import Objective, at_least_zero, batch_mean, own_class, validate_class_counts, yes_or_no
+from arconvl_tf.losses import (
+    Objective,
+    at_least_zero,
+    batch_mean,
+    own_class,
+    validate_class_counts,
+    weighted_average,
+    yes_or_no,
+)
 from arconvl_tf.regions import squared_distances as pairwise_squared_distances
 
 
@@ -25,7 +33,7 @@ def cross_entropy(labels, logits):
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-def focal_cross_entropy(labels, logits, focusing, normalized=False):
+def focal_cross_entropy(labels, logits, focusing, normalized=False, sample_weight=None):
     """`(1 − p_y)^γ · −log p_y` of every sample, shape (n,): well-classified samples count less.
 
     Args:
@@ -33,13 +41,14 @@ def focal_cross_entropy(labels, logits, focusing, normalized=False):
         logits: shape (n, k).
         focusing: `γ` ≥ 0; 0 is the plain cross-entropy.
         normalized: divide `(1 − p_y)^γ` by its mean over the batch, a constant to the gradient.
+        sample_weight: optional weights of the samples in that mean, shape (n,).
     """
     values = cross_entropy(labels, logits)
     # 1 − p_y = 1 − e^(−value). At p_y = 1 the power has no slope for γ < 1, and the product is 0 all the same.
     doubt = tf.maximum(-tf.math.expm1(-values), np.finfo(values.dtype.as_numpy_dtype).tiny)
     factors = tf.pow(doubt, focusing)
     if normalized:
-        factors = tf.math.divide_no_nan(factors, tf.stop_gradient(tf.reduce_mean(factors)))
+        factors = tf.math.divide_no_nan(factors, tf.stop_gradient(weighted_average(factors, sample_weight)))
     return factors * values
 
 
@@ -58,7 +67,7 @@ def effective_number_weights(class_counts, effective_number_beta):
         raise ValueError(
             f"Expected `effective_number_beta` in [0, 1). Received: effective_number_beta={effective_number_beta}"
         )
-    counts = np.asarray(class_counts, dtype="float64")
+    counts = validate_class_counts(class_counts)
     # expm1 keeps the digits that 1 − β^N loses for small counts.
     with np.errstate(divide="ignore"):
         weights = (1 - effective_number_beta) / -np.expm1(counts * np.log(effective_number_beta))
@@ -103,6 +112,9 @@ def adjusted_logits(logits, class_counts, temperature=1.0):
     Returns:
         Tensor of shape (n, k); its `argmax` is the prediction.
 
+    Raises:
+        ValueError: on counts of another number of classes, or that are not positive.
+
     Example:
         >>> int(tf.argmax(adjusted_logits(tf.constant([[1.0, 0.5]]), [90, 10])[0]))
         1
@@ -110,7 +122,11 @@ def adjusted_logits(logits, class_counts, temperature=1.0):
     Reference:
         Menon et al.: Long-Tail Learning via Logit Adjustment, ICLR 2021, section 4.1.
     """
-    return logits - temperature * tf.constant(_log_priors(class_counts), logits.dtype)
+    logits = tf.convert_to_tensor(logits)
+    counts = validate_class_counts(class_counts)
+    if logits.shape[-1] != len(counts):
+        raise ValueError(f"Expected the counts of {logits.shape[-1]} classes. Received: class_counts={class_counts}")
+    return logits - temperature * tf.constant(np.log(counts / counts.sum()), logits.dtype)
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
@@ -186,7 +202,7 @@ class FocalLoss(Objective):
         self.normalized = yes_or_no("normalized", normalized)
 
     def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
-        values = focal_cross_entropy(labels, -squared_distances, self.focusing, self.normalized)
+        values = focal_cross_entropy(labels, -squared_distances, self.focusing, self.normalized, sample_weight)
         return {"focal": batch_mean(values, sample_weight)}
 
 
@@ -221,7 +237,7 @@ class ClassBalancedLoss(Objective):
         weights = tf.gather(tf.constant(self._weights, squared_distances.dtype), labels)
         values = weights * focal_cross_entropy(labels, -squared_distances, self.focusing)
         if self.weighted_mean:
-            values = values / tf.reduce_mean(weights)  # every weight is positive
+            values = tf.math.divide_no_nan(values, weighted_average(weights, sample_weight))
         return {"class_balanced": batch_mean(values, sample_weight)}
 
 
@@ -299,13 +315,13 @@ class LogitAdjustmentLoss(Objective):
 class LDAMLoss(Objective):
     """Label-distribution-aware margins with deferred re-weighting (not among the paper's competitors).
 
-    `1/n Σ_i w_{y_i} · −log softmax(s (z_i − Δ_{y_i} e_{y_i}))_{y_i}` with `Δ_j = Δ_max (N_min / N_j)^¼`: rare classes
+    `Σ_i w_{y_i} · −log softmax(s (z_i − Δ_{y_i} e_{y_i}))_{y_i} / Σ_i w_{y_i}` with `Δ_j = Δ_max (N_min / N_j)^¼`: rare classes
     have to win by more. `w` is 1 until `DeferredReweighting` sets `reweighting` to 1, then class-balanced.
 
     Args:
         class_counts: training samples of each class, shape (k,).
         max_margin: `Δ_max`, a squared distance here; 0.5 in the reference.
-        scale: `s`. The reference's 30 stretches cosines in [−1, 1]; squared distances have no bound, so 1.
+        scale: `s` > 0. The reference's 30 stretches cosines in [−1, 1]; squared distances have no bound, so 1.
         effective_number_beta: of the deferred weights, see `effective_number_weights`.
         reweighted: whether the weights have set in, as a saved objective remembers.
 
@@ -318,6 +334,8 @@ class LDAMLoss(Objective):
         self.class_counts = counts.tolist()
         self.max_margin = at_least_zero("max_margin", max_margin)
         self.scale = at_least_zero("scale", scale)
+        if scale == 0:
+            raise ValueError(f"Expected `scale` to be a number > 0. Received: scale={scale}")
         self.effective_number_beta = effective_number_beta
         self.reweighting = tf.Variable(float(reweighted), trainable=False, name="reweighting")
         self._margins = max_margin * (counts.min() / counts) ** 0.25
@@ -333,9 +351,5 @@ class LDAMLoss(Objective):
         logits = self.scale * (-squared_distances - own * tf.constant(self._margins, dtype))
         balanced = tf.gather(tf.constant(self._weights, dtype), labels)
         weights = 1.0 + tf.cast(self.reweighting, dtype) * (balanced - 1.0)
-        return {"cross_entropy": batch_mean(weights * cross_entropy(labels, logits), sample_weight)}
-
-
-def _log_priors(class_counts):
-    counts = np.asarray(class_counts, dtype="float64")
-    return np.log(counts / counts.sum())
+        values = tf.math.divide_no_nan(weights * cross_entropy(labels, logits), weighted_average(weights, sample_weight))
+        return {"cross_entropy": batch_mean(values, sample_weight)}

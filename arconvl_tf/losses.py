@@ -27,6 +27,16 @@ def batch_mean(values, sample_weight=None):
     return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
 
 
+def weighted_average(values, sample_weight=None):
+    """`Σ_i w_i v_i / Σ_i w_i`; zero for an empty batch, or where no sample weighs anything.
+
+    Args:
+        values: shape (n,).
+        sample_weight: optional weights, shape (n,).
+    """
+    return tf.math.divide_no_nan(batch_mean(values, sample_weight), batch_mean(tf.ones_like(values), sample_weight))
+
+
 def own_class(labels, per_class):
     """Selects from `per_class` (n, k) each sample's value at its own label; shape (n,)."""
     return tf.gather(per_class, labels, axis=1, batch_dims=1)
@@ -156,7 +166,10 @@ def validate_class_counts(class_counts):
     Raises:
         ValueError: if the counts are not a vector of at least two positive, finite numbers.
     """
-    counts = np.asarray(class_counts, dtype="float64")
+    try:
+        counts = np.asarray(class_counts, dtype="float64")
+    except TypeError:  # a Counter or another mapping
+        counts = np.zeros(0)
     if counts.ndim != 1 or len(counts) < 2 or not np.all(np.isfinite(counts)) or np.any(counts <= 0):
         raise ValueError(
             "Expected `class_counts` to hold one positive number for each of at least two classes (an empty class "
@@ -254,7 +267,7 @@ class ARConvLLoss(Objective):
         self.class_counts = counts.tolist()
         self.gamma = at_least_zero("gamma", gamma)
         self.beta, self.margin = [value if value == "adaptive" else float(value) for value in (beta, margin)]
-        self.center_loss = center_loss
+        self.center_loss = yes_or_no("center_loss", center_loss)
         self.distribution_weights = distribution_weights
         self._class_weights = counts.max() / counts
         self._class_priors = counts / counts.sum()

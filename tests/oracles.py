@@ -106,7 +106,8 @@ def baseline_terms(name, features, labels, centers, counts, frozen=None, **optio
             margin = options.get("max_margin", 0.5) * (min(counts) / counts[label]) ** 0.25
             scale = options.get("scale", 1.0)
             logits = [scale * (-distance - (margin if j == label else 0.0)) for j, distance in enumerate(distances)]
-            add("cross_entropy", -log_softmax_at(logits, label) * (weights[label] if options.get("reweighting") else 1.0))
+            share = n * weights[label] / sum(weights[other] for other in labels) if options.get("reweighting") else 1.0
+            add("cross_entropy", -log_softmax_at(logits, label) * share)
         if name == "affinity":
             near = [math.exp(-distance / options.get("bandwidth", 10.0)) for distance in distances]
             lam = options.get("affinity_margin", 0.75)
