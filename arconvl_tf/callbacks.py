@@ -11,8 +11,9 @@ from arconvl_tf.baselines import LDAMLoss
 class BestEpoch(keras.callbacks.Callback):
     """Keeps the weights of the epoch with the best value of a log, in memory, and restores them when training ends.
 
-    As in the paper a tie goes to the later epoch, and an epoch whose value is NaN never wins. An epoch without
-    validation (`validation_freq`) is passed over with a warning.
+    As in the paper a tie goes to the later epoch. An epoch whose loss or value is NaN or infinite never wins: once weights
+    have diverged every sample falls into one class, which many a metric takes for an answer. An epoch without validation
+    (`validation_freq`) is passed over with a warning.
 
     Args:
         monitor: the log to maximise; the paper chooses by the validation G-mean.
@@ -48,7 +49,8 @@ class BestEpoch(keras.callbacks.Callback):
             warnings.warn(f"BestEpoch passes over epochs without {self.monitor}: fit got no validation_data for them.")
             return
         value = float(logs[self.monitor])
-        if value >= self.value:
+        diverged = not all(np.isfinite(logs.get(name, 0.0)) for name in ("loss", "val_loss", self.monitor))
+        if value >= self.value and not diverged:
             self.epoch, self.value, self._weights = epoch, value, self.model.get_weights()
 
     def on_train_end(self, logs=None):
@@ -58,6 +60,9 @@ class BestEpoch(keras.callbacks.Callback):
 
 class DeferredReweighting(keras.callbacks.Callback):
     """Switches the class weights of `LDAMLoss` on from an epoch onwards.
+
+    They stay on: where `BestEpoch` brings an earlier epoch back, `evaluate` reports another loss than that epoch's log.
+    Predictions don't depend on them.
 
     Args:
         start: the first epoch with weights, counted from 0. The reference takes the last fifth of the training.
@@ -72,8 +77,9 @@ class DeferredReweighting(keras.callbacks.Callback):
         self.start = start
 
     def on_train_begin(self, logs=None):
-        if not isinstance(self.model.objective, LDAMLoss):
-            raise ValueError(f"Expected a model compiled with LDAMLoss. Received: objective={self.model.objective!r}")
+        objective = getattr(self.model, "objective", None)
+        if not isinstance(objective, LDAMLoss):
+            raise ValueError(f"Expected a model compiled with LDAMLoss. Received: objective={objective!r}")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.objective.reweighting.assign(float(epoch >= self.start))

@@ -54,8 +54,17 @@ class RunTest(tf.test.TestCase):
             with self.assertRaisesRegex(runner.RunDirectoryError, "Remove it, and the run starts again"):
                 runner.run(CONFIG, self.directory)
         (self.directory / "metrics.json").unlink()
+        (self.directory / "config.json").write_text("{")
+        with self.assertRaisesRegex(runner.RunDirectoryError, "Expected the configuration of a run in .*config.json"):
+            runner.read_config(self.directory)
         with self.assertRaisesRegex(runner.RunDirectoryError, "no metrics.json"):
             runner.load_model(self.directory)
+
+    def test_a_diverged_run_is_no_result(self):
+        config = dataclasses.replace(CONFIG, recipe=dataclasses.replace(RECIPE, learning_rate=1e30))
+        with self.assertRaisesRegex(ValueError, "Expected a finite loss.*Lower the learning rate"):
+            runner.run(config, self.directory)
+        self.assertFalse((self.directory / "metrics.json").exists())
 
     def test_the_best_epoch_is_saved_and_tested(self):
         class Spoiler(keras.callbacks.Callback):
@@ -136,6 +145,13 @@ class BestEpochTest(tf.test.TestCase):
 
     def test_nan_never_wins(self):
         self.assertEqual(self.run_epochs([0.1, float("nan")]), (0, 0.1, 0.0))
+
+    def test_diverged_epochs_never_win(self):
+        best = BestEpoch("score")
+        best.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
+        for epoch, loss in enumerate([2.0, float("nan"), float("inf")]):
+            best.on_epoch_end(epoch, {"score": 0.0, "loss": 1.0, "val_loss": loss})
+        self.assertEqual(best.epoch, 0)
 
     def test_names_the_missing_log(self):
         with self.assertRaisesRegex(ValueError, "compile with that metric.*val_loss"):

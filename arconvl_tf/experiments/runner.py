@@ -43,7 +43,7 @@ def run(config, directory, data_dir=None, callbacks=()):
         The content of `metrics.json`.
 
     Raises:
-        ValueError: on bad options; `RunDirectoryError` if the directory holds another run.
+        ValueError: on bad options, or when the loss is not finite in any epoch; `RunDirectoryError` if the directory holds another run.
     """
     started = time.time()
     directory = pathlib.Path(directory)
@@ -60,7 +60,8 @@ def run(config, directory, data_dir=None, callbacks=()):
     best = BestEpoch()
     logs = keras.callbacks.CSVLogger(str(directory / "history.csv"))
     if isinstance(model.objective, LDAMLoss):
-        callbacks = [DeferredReweighting(round(DEFERRED_SHARE * config.recipe.epochs)), *callbacks]
+        start = min(round(DEFERRED_SHARE * config.recipe.epochs), config.recipe.epochs - 1)
+        callbacks = [DeferredReweighting(start), *callbacks]
     model.fit(
         splits.train,
         validation_data=splits.validation,
@@ -69,6 +70,10 @@ def run(config, directory, data_dir=None, callbacks=()):
         shuffle=False,  # the dataset shuffles itself
         callbacks=[best, logs, *callbacks],
     )
+    if best.epoch is None:
+        raise ValueError(
+            "Expected a finite loss. Received: NaN or infinity in every epoch. Lower the learning rate, or the loss's numbers"
+        )
     model.save(directory / "best.keras")
     metrics = {
         "method": config.method,
@@ -125,8 +130,10 @@ def read_config(directory):
         values = json.loads(path.read_text())
         values.pop("versions", None)
         return RunConfig.from_dict(values)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except OSError as error:
         raise RunDirectoryError(f"Expected a run directory with a config.json. Received: {directory}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunDirectoryError(f"Expected the configuration of a run in {path}. Received: something else") from error
 
 
 def read_metrics(directory):
