@@ -171,7 +171,7 @@ def train(dataset, method, imbalance, seed, precision, data_dir, out, beta, marg
     named = {name: value for name, value in (("beta", beta), ("margin", margin)) if value is not None}
     for name in settings.keys() & named.keys():
         raise click.UsageError(f"Expected {name} once. Received: --{name} and --set {name}")
-    loss_options = {**recipes.default_loss_options(method, dataset), **settings, **named}
+    loss_options = recipes.changed_loss_options(method, dataset, {**settings, **named})
     recipe = {field.name: options.pop(field.name, None) for field in dataclasses.fields(recipes.Recipe)}
     config = recipes.RunConfig(
         dataset=dataset,

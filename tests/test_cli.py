@@ -55,6 +55,8 @@ class CommandLineTest(tf.test.TestCase):
         self.assertEqual(versions["onednn"], os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"))
         self.assertIn("imbalance 10,", self.trained.stdout)
         self.assertNotIn("Steps in an epoch", self.trained.stdout)
+        again = arconvl("train", "--epochs", 12, "--beta", "adaptive", "--out", self.run_directory)
+        self.assertIn("finished before", again.stdout)
         evaluated = arconvl("evaluate", self.run_directory)
         self.assertIn(g_mean, evaluated.stdout)
         self.assertOneLine(arconvl("evaluate", self.run_directory, "--logit-adjustment", "nan"), "a number ≥ 0")

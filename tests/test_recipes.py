@@ -31,6 +31,17 @@ class RecipeTest(tf.test.TestCase):
             with self.assertRaisesRegex(ValueError, text):
                 recipes.make_objective(*arguments, **({"beta": 1} if arguments[0] == "cpl" else {}))
 
+    def test_a_default_that_is_spelled_out_is_no_change(self):
+        for method, dataset, options, changed in [
+            ("arconvl", "mnist", {"beta": "adaptive", "gamma": 0.05}, {}),
+            ("arconvl", "mnist", {"beta": 0.5}, {"beta": 0.5}),
+            ("cb-focal", "mnist", {"weighted_mean": 1.0}, {}),
+            ("affinity", "svhn", {"affinity_margin": 0.43}, {"affinity_margin": 0.43}),
+            ("affinity", "svhn", {"affinity_margin": 0.75}, {"affinity_margin": 0.75}),
+            ("cpl", "mnist", {"beta": 1.0}, {"beta": 1.0}),  # refused later, by name
+        ]:
+            self.assertEqual(recipes.changed_loss_options(method, dataset, options), changed)
+
     def test_published_values(self):
         self.assertEqual(published("fashion_mnist", 100, "arconvl"), (0.823, 0.008))
         self.assertEqual(published("mnist", 100, "cpl", "class_wise_accuracy"), (0.926, 0.007))

@@ -118,6 +118,23 @@ def default_loss_options(method, dataset):
     return {}
 
 
+def changed_loss_options(method, dataset, options):
+    """The loss options in which a run differs from the losses' own defaults: what is only spelled out is no change.
+
+    Example:
+        >>> changed_loss_options("la", "mnist", {"temperature": 1.0})
+        {}
+        >>> changed_loss_options("affinity", "cifar10", {"bandwidth": 5.0})
+        {'affinity_margin': 0.43, 'bandwidth': 5.0}
+    """
+    objective_class, own_options = _objective_class(method)
+    arguments = inspect.signature(objective_class).parameters
+    supplement = default_loss_options(method, dataset)
+    usual = {name: argument.default for name, argument in arguments.items()} | own_options | supplement
+    changed = {name: value for name, value in options.items() if name not in usual or usual[name] != value}
+    return supplement | changed
+
+
 def default_imbalance(dataset):
     """The `q` of a data set when none is asked for: 10, or 1 where nature has seen to it, as in own pictures."""
     return 10.0 if dataset in RECIPES and dataset not in ("celeb_a", "i_naturalist2018") else 1.0
@@ -142,10 +159,7 @@ def make_objective(method, class_counts, **options):
     Raises:
         ValueError: on an unknown method, or an option that the method does not have.
     """
-    if method not in METHODS:
-        raise ValueError(f"Expected a method among {', '.join(METHODS)}. Received: {method!r}")
-    module, name, own_options = METHODS[method]
-    objective_class = getattr(importlib.import_module(f"arconvl_tf.{module}"), name)
+    objective_class, own_options = _objective_class(method)
     arguments = inspect.signature(objective_class).parameters
     settable = [argument for argument in arguments if argument != "class_counts" and argument not in own_options]
     unknown = sorted(set(options) - set(settable))
@@ -157,6 +171,13 @@ def make_objective(method, class_counts, **options):
     if "class_counts" in arguments:
         options["class_counts"] = class_counts
     return objective_class(**{**own_options, **options})
+
+
+def _objective_class(method):
+    if method not in METHODS:
+        raise ValueError(f"Expected a method among {', '.join(METHODS)}. Received: {method!r}")
+    module, name, own_options = METHODS[method]
+    return getattr(importlib.import_module(f"arconvl_tf.{module}"), name), own_options
 
 
 def make_backbone(name, image_shape, feature_dim):
