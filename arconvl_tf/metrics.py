@@ -75,8 +75,11 @@ class _RecallMetric(keras.metrics.Metric):
             y_pred: logits or probabilities, shape (n, k).
             sample_weight: optional, shape (n,).
         """
+        y_pred = tf.convert_to_tensor(y_pred)
+        if y_pred.shape.rank != 2 or y_pred.shape[1] < 2:
+            raise ValueError(f"Expected logits or probabilities of shape (n, k), k ≥ 2. Received: shape {tuple(y_pred.shape)}")
         if not self._built:
-            self._build(y_pred.shape[-1])
+            self._build(y_pred.shape[1])
         labels = integer_labels(y_true)
         hits = tf.cast(labels == tf.argmax(y_pred, axis=-1), self.dtype)
         weights = tf.ones_like(hits) if sample_weight is None else tf.reshape(tf.cast(sample_weight, self.dtype), [-1])

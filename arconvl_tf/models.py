@@ -149,7 +149,7 @@ class PrototypeClassifier(keras.Model):
         self._log_metric(self._logs.terms, MeanScalars, names).update_state(terms.values(), tf.size(labels))
         if training and readouts:
             self._log_metric(self._logs.readouts, LatestScalars, tuple(readouts)).update_state(readouts.values())
-        return tf.add_n(list(terms.values()) + [tf.cast(loss, tf.float32) for loss in self.losses])
+        return tf.add_n([tf.cast(loss, tf.float32) for loss in [*terms.values(), *self.losses]])
 
     def train_step(self, data):
         """One step: the radii's gradient goes to the radius optimizer, every other one to the main optimizer.
@@ -175,12 +175,16 @@ class PrototypeClassifier(keras.Model):
 
     def _with_checked_labels(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        labels = integer_labels(labels)
+        given = tf.convert_to_tensor(labels)
+        labels = integer_labels(given)
         message = f"Expected labels in 0..{self.num_classes - 1}."
         checks = [
             tf.debugging.assert_non_negative(labels, message=message),
             tf.debugging.assert_less(labels, tf.cast(self.num_classes, tf.int64), message=message),
         ]
+        if given.dtype.is_floating:
+            whole, message = tf.cast(labels, given.dtype), "Expected whole numbers as labels."
+            checks.append(tf.debugging.assert_equal(tf.reshape(given, [-1]), whole, message=message))
         with tf.control_dependencies(checks):  # otherwise some operation on wrong labels may fail first, in its own words
             return images, tf.identity(labels), sample_weight
 
@@ -226,8 +230,8 @@ class ARConvL(PrototypeClassifier):
     """Adaptive region-based convolutional learning: a `PrototypeClassifier` that comes with `ARConvLLoss`.
 
     Training logs hold the total `loss`, its terms `region_loss`, `distribution_loss`, `margin_loss` and `center_loss`,
-    and the regions as they stand: `beta` (Eq. 5), `margin` (σ², Eq. 7), `benchmark_radius` (Eq. 3), `upper_bound_radius` (Eq. 4), `radius_min` and `radius_max`; radii are lengths
-    in the feature space, σ² is a length squared.
+    and the regions as they stand: `beta` (Eq. 5), `margin` (σ², Eq. 7), `benchmark_radius` (Eq. 3), `upper_bound_radius`
+    (Eq. 4), `radius_min` and `radius_max`; radii are lengths in the feature space, σ² is a length squared.
 
     Args:
         backbone: any Keras model that maps a batch of images to features of shape (n, d).

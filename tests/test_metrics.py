@@ -44,6 +44,11 @@ class StreamingMetricsTest(tf.test.TestCase):
         repeated.update_state(np.repeat(labels, weights), np.repeat(logits, weights, axis=0))
         self.assertAllClose(weighted.result(), repeated.result(), rtol=1e-6)
 
+    def test_takes_lists_and_refuses_a_single_column(self):
+        self.assertEqual(float(metrics.GMean()([0, 1], [[0.9, 0.1], [0.2, 0.8]])), 1.0)
+        with self.assertRaisesRegex(ValueError, r"k ≥ 2. Received: shape \(2, 1\)"):
+            metrics.GMean().update_state([0, 1], [[0.9], [0.2]])
+
     def test_reset_forgets(self):
         stream = metrics.GMean()
         stream.update_state([0, 1], np.eye(2)[[1, 0]])

@@ -220,6 +220,12 @@ class CompileErrorTest(tf.test.TestCase):
                 with self.assertRaisesRegex(Exception, r"Expected labels in 0\.\.2"):
                     model.fit(images, labels + shift, verbose=0)
 
+    def test_labels_that_are_not_whole(self):
+        images, labels = toy_data()
+        with self.assertRaisesRegex(Exception, "Expected whole numbers as labels"):
+            compiled().fit(images, labels + 0.25, verbose=0)
+        compiled().fit(images, labels.astype("float32"), verbose=0)
+
     def test_a_backbone_that_is_none(self):
         with self.assertRaisesRegex(ValueError, "Expected `backbone` to be a Keras model.*simple_cnn"):
             arc.ARConvL(arc.backbones.simple_cnn, COUNTS)
@@ -266,7 +272,7 @@ class OwnPartsTest(tf.test.TestCase):
             return model.class_regions.centers.numpy()
 
         halves = Returning(
-            lambda values: {"one": tf.reduce_mean(values) / 2, "other": arc.losses.batch_mean(values) / 2, "none": 0.0}
+            lambda values: {"one": tf.reduce_mean(values) / 2, "other": arc.losses.batch_mean(values) / 2, "none": 0.0, "nought": 0}
         )
         self.assertAllClose(trained(halves), trained(arc.CPLLoss()), rtol=1e-4, atol=1e-6)
         for terms, text in [
