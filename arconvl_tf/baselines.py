@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from arconvl_tf.losses import (
     Objective,
+    above_zero,
     at_least_zero,
     batch_mean,
     own_class,
@@ -277,10 +278,8 @@ class AffinityLoss(Objective):
     """
 
     def __init__(self, affinity_margin=0.75, bandwidth=10.0):
-        if not 0 < bandwidth < np.inf:
-            raise ValueError(f"Expected `bandwidth` to be a number > 0. Received: bandwidth={bandwidth}")
         self.affinity_margin = at_least_zero("affinity_margin", affinity_margin)
-        self.bandwidth = bandwidth
+        self.bandwidth = above_zero("bandwidth", bandwidth)
 
     def __call__(self, labels, squared_distances, centers, radii=None, sample_weight=None):
         values = affinity(labels, squared_distances, self.affinity_margin, self.bandwidth)
@@ -315,8 +314,8 @@ class LogitAdjustmentLoss(Objective):
 class LDAMLoss(Objective):
     """Label-distribution-aware margins with deferred re-weighting (not among the paper's competitors).
 
-    `Σ_i w_{y_i} · −log softmax(s (z_i − Δ_{y_i} e_{y_i}))_{y_i} / Σ_i w_{y_i}` with `Δ_j = Δ_max (N_min / N_j)^¼`: rare classes
-    have to win by more. `w` is 1 until `DeferredReweighting` sets `reweighting` to 1, then class-balanced.
+    `Σ_i w_{y_i} · −log softmax(s (z_i − Δ_{y_i} e_{y_i}))_{y_i} / Σ_i w_{y_i}` with `Δ_j = Δ_max (N_min / N_j)^¼`: rare
+    classes have to win by more. `w` is 1 until `DeferredReweighting` sets `reweighting` to 1, then class-balanced.
 
     Args:
         class_counts: training samples of each class, shape (k,).
@@ -333,9 +332,7 @@ class LDAMLoss(Objective):
         counts = validate_class_counts(class_counts)
         self.class_counts = counts.tolist()
         self.max_margin = at_least_zero("max_margin", max_margin)
-        self.scale = at_least_zero("scale", scale)
-        if scale == 0:
-            raise ValueError(f"Expected `scale` to be a number > 0. Received: scale={scale}")
+        self.scale = above_zero("scale", scale)
         self.effective_number_beta = effective_number_beta
         self.reweighting = tf.Variable(float(reweighted), trainable=False, name="reweighting")
         self._margins = max_margin * (counts.min() / counts) ** 0.25

@@ -185,6 +185,13 @@ def at_least_zero(name, value):
     return value
 
 
+def above_zero(name, value):
+    """Returns a loss's number, or says that it is not positive, or infinite or NaN."""
+    if not 0 < value < math.inf:
+        raise ValueError(f"Expected `{name}` to be a number > 0. Received: {name}={value}")
+    return value
+
+
 def yes_or_no(name, value):
     """Returns a loss's switch as a bool; the command line says 1 and 0."""
     if value not in (0, 1):
