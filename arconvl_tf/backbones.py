@@ -3,10 +3,10 @@
 import keras
 from keras import layers
 
-from arconvl_tf.layers import ELU, BatchNormalization
+from arconvl_tf.layers import ELU, FusedBatchNormalization
 
 
-def simple_cnn(image_shape, feature_dim=64):
+def simple_cnn(image_shape: tuple[int, int, int], feature_dim: int = 64) -> keras.Model:
     """The network of the paper's MNIST and Fashion-MNIST experiments.
 
     For 32, then 64 channels: two 3×3 convolutions with ReLU and a 2×2 max pool; then a dense layer and batch
@@ -33,7 +33,7 @@ def simple_cnn(image_shape, feature_dim=64):
     return keras.Model(images, layers.BatchNormalization()(x), name="simple_cnn")
 
 
-def resnet(image_shape, depth=44, feature_dim=64):
+def resnet(image_shape: tuple[int, int, int], depth: int = 44, feature_dim: int = 64) -> keras.Model:
     """The residual network of the paper's experiments on colour images (44 layers; 56 for the larger ones).
 
     A stem of 16 filters, then three stages of (depth − 2) / 6 blocks with 16, 32 and 64 filters, ELU, and a global
@@ -77,4 +77,4 @@ def _residual_block(x, filters, downsample):
 
 def _convolution(x, filters, kernel_size, strides=1):
     x = layers.Conv2D(filters, kernel_size, strides, padding="same", kernel_initializer="he_normal")(x)
-    return BatchNormalization()(x)
+    return FusedBatchNormalization()(x)

@@ -1,23 +1,18 @@
 """Competing objectives on the same prototype network: one small function a loss, and a thin object over it.
 
-Logits are `z = −D`, minus the squared distances to the class centres; `p = softmax(z)`. Every object is called as
-`loss(labels, squared_distances, centers, radii, sample_weight=None)` and returns a dict of scalar terms.
+Logits are `z = −D`, minus the squared distances to the class centres; `p = softmax(z)`. Functions give the losses of
+samples; every object is called as `loss(labels, squared_distances, centers, radii, sample_weight=None)` and returns a dict
+of their means.
 """
+
+import numbers
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.losses import (
-    Objective,
-    above_zero,
-    at_least_zero,
-    batch_mean,
-    own_class,
-    validate_class_counts,
-    weighted_average,
-    yes_or_no,
-)
+from arconvl_tf.losses import own_class
+from arconvl_tf.objectives import Objective, Term, above_zero, at_least_zero, validate_class_counts, yes_or_no
 from arconvl_tf.regions import squared_distances as pairwise_squared_distances
 
 
@@ -34,23 +29,20 @@ def cross_entropy(labels, logits):
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-def focal_cross_entropy(labels, logits, focusing, normalized=False, sample_weight=None):
-    """`(1 − p_y)^γ · −log p_y` of every sample, shape (n,): well-classified samples count less.
+def focal_factors(cross_entropies, focusing):
+    """`(1 − p_y)^γ` of every sample, shape (n,): well-classified samples count less.
 
     Args:
-        labels: integers, shape (n,).
-        logits: shape (n, k).
-        focusing: `γ` ≥ 0; 0 is the plain cross-entropy.
-        normalized: divide `(1 − p_y)^γ` by its mean over the batch, a constant to the gradient.
-        sample_weight: optional weights of the samples in that mean, shape (n,).
+        cross_entropies: `−log p_y`, shape (n,).
+        focusing: `γ` ≥ 0; 0 gives 1.
+
+    Example:
+        >>> focal_factors(tf.constant([0.6931472, 0.0]), focusing=2.0).numpy().round(4)
+        array([0.25, 0.  ], dtype=float32)
     """
-    values = cross_entropy(labels, logits)
-    # 1 − p_y = 1 − e^(−value). At p_y = 1 the power has no slope for γ < 1, and the product is 0 all the same.
-    doubt = tf.maximum(-tf.math.expm1(-values), np.finfo(values.dtype.as_numpy_dtype).tiny)
-    factors = tf.pow(doubt, focusing)
-    if normalized:
-        factors = tf.math.divide_no_nan(factors, tf.stop_gradient(weighted_average(factors, sample_weight)))
-    return factors * values
+    # 1 − p_y = 1 − e^(−value). At p_y = 1 the power has no slope for γ < 1, and the product with −log p_y is 0 all the same.
+    doubt = tf.maximum(-tf.math.expm1(-cross_entropies), np.finfo(cross_entropies.dtype.as_numpy_dtype).tiny)
+    return tf.pow(doubt, focusing)
 
 
 def effective_number_weights(class_counts, effective_number_beta):
@@ -64,7 +56,7 @@ def effective_number_weights(class_counts, effective_number_beta):
         >>> effective_number_weights([10, 10, 10], 0.9999).round(6).tolist()
         [1.0, 1.0, 1.0]
     """
-    if not 0 <= effective_number_beta < 1:
+    if not (isinstance(effective_number_beta, numbers.Real) and 0 <= effective_number_beta < 1):
         raise ValueError(
             f"Expected `effective_number_beta` in [0, 1). Received: effective_number_beta={effective_number_beta}"
         )
@@ -143,8 +135,10 @@ class CPLLoss(Objective):
         Yang et al.: Robust Classification with Convolutional Prototype Learning, CVPR 2018.
     """
 
-    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
-        return {"cross_entropy": batch_mean(cross_entropy(labels, -squared_distances), sample_weight)}
+    term_names = ("cross_entropy",)
+
+    def call(self, labels, squared_distances, centers, radii):
+        return {"cross_entropy": cross_entropy(labels, -squared_distances)}
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
@@ -163,48 +157,48 @@ class GCPLLoss(CPLLoss):
         Yang et al., CVPR 2018, Eq. 10.
     """
 
+    term_names = ("cross_entropy", "pull")
+
     def __init__(self, pull_weight=0.1):
         self.pull_weight = at_least_zero("pull_weight", pull_weight)
 
-    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
-        terms = super().__call__(labels, squared_distances, sample_weight=sample_weight)
-        pull = self.pull_weight * batch_mean(own_class(labels, squared_distances), sample_weight)
-        return {**terms, "pull": pull}
+    def call(self, labels, squared_distances, centers, radii):
+        terms = super().call(labels, squared_distances, centers, radii)
+        return {**terms, "pull": Term(own_class(labels, squared_distances), scale=self.pull_weight)}
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
 class FocalLoss(Objective):
-    """Focal loss in its softmax form, normalised: `Σ_i f_i · −log p_{i,y_i} / Σ_i f_i` with `f_i = (1 − p_{i,y_i})^γ`.
+    """Focal loss in its softmax form, `1/n Σ_i f_i · −log p_{i,y_i}` with `f_i = (1 − p_{i,y_i})^γ`.
 
-    The divisor is a constant to the gradient; it keeps the loss's scale when most samples are classified well. Two
-    choices, by the paper's G-mean on MNIST with imbalance 100, 94.8 ± 0.9 % (50 epochs each):
-
-    - Divided by the sum of the factors, as here, seeds 0–2 reached 93.1 ± 2.7 %; divided by the number of samples, as
-      often written, 88.7 ± 3.4 %.
-    - The original is a sum of binary (sigmoid) losses, but the sigmoid of `−D` can't exceed ½: divided by the number of
-      samples, that form ended at 65.7 % (seed 0), the softmax form at 91.4 %. The latter also makes γ = 0 equal to CPL.
+    The original is a sum of binary (sigmoid) losses, but the sigmoid of `−D` can't exceed ½; the softmax form makes γ = 0
+    equal to CPL.
 
     Args:
         focusing: `γ`; 2 in ARConvL's supplement, which calls it α.
-        normalized: False divides by the number of samples.
+        normalized: divide by `Σ_i f_i` in place of n. The divisor is a constant to the gradient; it keeps the loss's scale
+            when most samples are classified well. The recipe that reproduces ARConvL's tables takes this reading.
 
     Example:
         >>> labels, distances = tf.constant([0, 0]), tf.constant([[0.0, 0.0], [0.0, 50.0]])
-        >>> [round(float(FocalLoss(normalized=normalized)(labels, distances)["focal"]), 4) for normalized in (True, False)]
-        [0.6931, 0.0866]
+        >>> [round(float(FocalLoss(normalized=normalized)(labels, distances)["focal"]), 4) for normalized in (False, True)]
+        [0.0866, 0.6931]
 
     Reference:
         Lin et al.: Focal Loss for Dense Object Detection, ICCV 2017. Normalised: Sofiiuk et al.: AdaptIS: Adaptive
         Instance Selection Network, ICCV 2019.
     """
 
-    def __init__(self, focusing=2.0, normalized=True):
+    term_names = ("focal",)
+
+    def __init__(self, focusing=2.0, normalized=False):
         self.focusing = at_least_zero("focusing", focusing)
         self.normalized = yes_or_no("normalized", normalized)
 
-    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
-        values = focal_cross_entropy(labels, -squared_distances, self.focusing, self.normalized, sample_weight)
-        return {"focal": batch_mean(values, sample_weight)}
+    def call(self, labels, squared_distances, centers, radii):
+        values = cross_entropy(labels, -squared_distances)
+        factors = focal_factors(values, self.focusing)
+        return {"focal": Term(factors * values, divisor=factors if self.normalized else None)}
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
@@ -219,49 +213,47 @@ class ClassBalancedLoss(Objective):
 
     Example:
         >>> rare, distances = tf.constant([1]), tf.constant([[0.0, 0.0]])
-        >>> [round(float(ClassBalancedLoss([9, 1], 0.999, mean)(rare, distances)["class_balanced"]), 2) for mean in (0, 1)]
+        >>> losses = [ClassBalancedLoss([9, 1], effective_number_beta=0.999, weighted_mean=mean) for mean in (0, 1)]
+        >>> [round(float(loss(rare, distances)["class_balanced"]), 2) for loss in losses]
         [1.25, 0.69]
 
     Reference:
         Cui et al.: Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019.
     """
 
+    term_names = ("class_balanced",)
     focusing = 0.0
 
-    def __init__(self, class_counts, effective_number_beta=0.9999, weighted_mean=False):
+    def __init__(self, class_counts, *, effective_number_beta=0.9999, weighted_mean=False):
         self.class_counts = validate_class_counts(class_counts).tolist()
         self.effective_number_beta = effective_number_beta
         self.weighted_mean = yes_or_no("weighted_mean", weighted_mean)
         self._weights = effective_number_weights(class_counts, effective_number_beta)
 
-    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+    def call(self, labels, squared_distances, centers, radii):
         weights = tf.gather(tf.constant(self._weights, squared_distances.dtype), labels)
-        values = weights * focal_cross_entropy(labels, -squared_distances, self.focusing)
-        if self.weighted_mean:
-            values = tf.math.divide_no_nan(values, weighted_average(weights, sample_weight))
-        return {"class_balanced": batch_mean(values, sample_weight)}
+        values = cross_entropy(labels, -squared_distances)
+        values = weights * focal_factors(values, self.focusing) * values
+        return {"class_balanced": Term(values, divisor=weights if self.weighted_mean else None)}
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
 class ClassBalancedFocalLoss(ClassBalancedLoss):
-    """The focal loss under class-balanced weights, `Σ_i w_{y_i} (1 − p_{i,y_i})^γ · −log p_{i,y_i} / Σ_i w_{y_i}`.
-
-    The reference's program divides by the number of samples, `n`. The sum of the weights comes closer to ARConvL's table
-    on MNIST with imbalance 100: over seeds 0–2 a G-mean of 93.7 ± 0.9 % against 91.9 ± 0.4 %, where the paper reports
-    94.6 ± 0.8. On Fashion-MNIST the two can't be told apart, 73.6 ± 8.0 % against 74.3 ± 3.3 %; the paper has 78.2 ± 1.3.
+    """The focal loss under class-balanced weights, `1/n Σ_i w_{y_i} (1 − p_{i,y_i})^γ · −log p_{i,y_i}`.
 
     Args:
         class_counts: see `ClassBalancedLoss`.
         effective_number_beta: 0.9999 in ARConvL's supplement (0.999 on iNaturalist).
         focusing: `γ` of `FocalLoss`; 2 in ARConvL's supplement (0.5 on iNaturalist).
-        weighted_mean: False divides by `n`.
+        weighted_mean: divide by `Σ_i w_{y_i}` in place of `n`. The recipe that reproduces ARConvL's tables takes this
+            reading.
 
     Reference:
         Cui et al., CVPR 2019.
     """
 
-    def __init__(self, class_counts, effective_number_beta=0.9999, focusing=2.0, weighted_mean=True):
-        super().__init__(class_counts, effective_number_beta, weighted_mean)
+    def __init__(self, class_counts, *, effective_number_beta=0.9999, focusing=2.0, weighted_mean=False):
+        super().__init__(class_counts, effective_number_beta=effective_number_beta, weighted_mean=weighted_mean)
         self.focusing = at_least_zero("focusing", focusing)
 
 
@@ -277,17 +269,19 @@ class AffinityLoss(Objective):
         Hayat et al.: Gaussian Affinity for Max-Margin Class Imbalanced Learning, ICCV 2019.
     """
 
+    term_names = ("affinity", "diversity")
+
     def __init__(self, affinity_margin=0.75, bandwidth=10.0):
         self.affinity_margin = at_least_zero("affinity_margin", affinity_margin)
         self.bandwidth = above_zero("bandwidth", bandwidth)
 
-    def __call__(self, labels, squared_distances, centers, radii=None, sample_weight=None):
+    def call(self, labels, squared_distances, centers, radii):
         values = affinity(labels, squared_distances, self.affinity_margin, self.bandwidth)
-        return {"affinity": batch_mean(values, sample_weight), "diversity": center_diversity(centers)}
+        return {"affinity": values, "diversity": center_diversity(centers)}
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
-class LogitAdjustmentLoss(Objective):
+class LogitAdjustmentLoss(CPLLoss):
     """Cross-entropy of the logits raised by the class priors, `−1/n Σ_i log softmax(z_i + τ log η)_{y_i}`.
 
     Predictions use the logits as they are. With τ = 1 this is the Balanced Softmax.
@@ -305,48 +299,47 @@ class LogitAdjustmentLoss(Objective):
         self.class_counts = validate_class_counts(class_counts).tolist()
         self.temperature = at_least_zero("temperature", temperature)
 
-    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+    def call(self, labels, squared_distances, centers, radii):
         raised = adjusted_logits(-squared_distances, self.class_counts, -self.temperature)
-        return {"cross_entropy": batch_mean(cross_entropy(labels, raised), sample_weight)}
+        return {"cross_entropy": cross_entropy(labels, raised)}
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
-class LDAMLoss(Objective):
+class LDAMLoss(CPLLoss):
     """Label-distribution-aware margins with deferred re-weighting (not among the paper's competitors).
 
     `Σ_i w_{y_i} · −log softmax(s (z_i − Δ_{y_i} e_{y_i}))_{y_i} / Σ_i w_{y_i}` with `Δ_j = Δ_max (N_min / N_j)^¼`: rare
-    classes have to win by more. `w` is 1 until `DeferredReweighting` sets `reweighting` to 1, then class-balanced.
+    classes have to win by more. `w` is 1 until `DeferredReweighting` switches the model's `reweighting` to 1, then
+    class-balanced.
 
     Args:
         class_counts: training samples of each class, shape (k,).
         max_margin: `Δ_max`, a squared distance here; 0.5 in the reference.
         scale: `s` > 0. The reference's 30 stretches cosines in [−1, 1]; squared distances have no bound, so 1.
         effective_number_beta: of the deferred weights, see `effective_number_weights`.
-        reweighted: whether the weights have set in, as a saved objective remembers.
+        reweighted: whether the weights are in force from the start.
 
     Reference:
         Cao et al.: Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019.
     """
 
-    def __init__(self, class_counts, max_margin=0.5, scale=1.0, effective_number_beta=0.9999, reweighted=False):
+    def __init__(self, class_counts, *, max_margin=0.5, scale=1.0, effective_number_beta=0.9999, reweighted=False):
         counts = validate_class_counts(class_counts)
         self.class_counts = counts.tolist()
         self.max_margin = at_least_zero("max_margin", max_margin)
         self.scale = above_zero("scale", scale)
         self.effective_number_beta = effective_number_beta
-        self.reweighting = tf.Variable(float(reweighted), trainable=False, name="reweighting")
+        self.reweighted = yes_or_no("reweighted", reweighted)
         self._margins = max_margin * (counts.min() / counts) ** 0.25
         self._weights = effective_number_weights(counts, effective_number_beta)
 
-    @property
-    def reweighted(self):
-        return bool(self.reweighting.numpy())
+    def initial_state(self):
+        return {"reweighting": float(self.reweighted)}
 
-    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+    def call(self, labels, squared_distances, centers, radii, reweighting):
         dtype = squared_distances.dtype
         own = tf.one_hot(labels, tf.shape(squared_distances)[1], dtype=dtype)
         logits = self.scale * (-squared_distances - own * tf.constant(self._margins, dtype))
         balanced = tf.gather(tf.constant(self._weights, dtype), labels)
-        weights = 1.0 + tf.cast(self.reweighting, dtype) * (balanced - 1.0)
-        values = tf.math.divide_no_nan(weights * cross_entropy(labels, logits), weighted_average(weights, sample_weight))
-        return {"cross_entropy": batch_mean(values, sample_weight)}
+        weights = 1.0 + tf.cast(reweighting, dtype) * (balanced - 1.0)
+        return {"cross_entropy": Term(weights * cross_entropy(labels, logits), divisor=weights)}

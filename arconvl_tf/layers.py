@@ -1,4 +1,4 @@
-"""`ClassRegions`, the layer that holds every class's centre and radius; a faster `BatchNormalization` and `ELU`."""
+"""`ClassRegions`, the layer that holds every class's centre and radius; a faster batch normalisation and `ELU`."""
 
 import keras
 import tensorflow as tf
@@ -18,6 +18,7 @@ class ClassRegions(keras.layers.Layer):
 
     Args:
         num_classes: `k`, at least 2.
+        learn_radii: whether the radii count among the trainable weights.
         name: optional name.
 
     Input shape:
@@ -45,13 +46,13 @@ class ClassRegions(keras.layers.Layer):
         Learning, CVPR 2018.
     """
 
-    def __init__(self, num_classes, name=None, **kwargs):
+    def __init__(self, num_classes: int, *, learn_radii: bool = True, name: str | None = None, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(name=name, **kwargs)
         if num_classes < 2:
             raise ValueError(f"Expected `num_classes` to be at least 2. Received: num_classes={num_classes}")
         self.num_classes = num_classes
-        self._learn_radii = True
+        self._learn_radii = learn_radii
         # Cancelled distances are found and measured again, a number of pairs that XLA can't know beforehand.
         self.supports_jit = False
 
@@ -66,7 +67,7 @@ class ClassRegions(keras.layers.Layer):
             self.radii.trainable = value
 
     def build(self, input_shape):
-        if len(input_shape) != 2 or input_shape[-1] is None:
+        if len(input_shape) != 2 or not isinstance(input_shape[-1], int):
             raise ValueError(
                 "Expected features of shape (batch, feature_dim), with feature_dim known: end the backbone in a "
                 f"pooling or Dense layer. Received: shape {tuple(input_shape)}"
@@ -89,11 +90,11 @@ class ClassRegions(keras.layers.Layer):
         return (input_shape[0], self.num_classes)
 
     def get_config(self):
-        return {**super().get_config(), "num_classes": self.num_classes}
+        return {**super().get_config(), "num_classes": self.num_classes, "learn_radii": self.learn_radii}
 
 
-@keras.saving.register_keras_serializable("arconvl_tf")
-class BatchNormalization(keras.layers.BatchNormalization):
+@keras.saving.register_keras_serializable("arconvl_tf", name="FusedBatchNormalization")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' batch normalisation of images, in TensorFlow's one fused operation.
 
     Keras computes moments and normalises in a dozen passes over memory, which on a processor is half of a residual
@@ -101,16 +102,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
     of weights go from one to the other. Masks, synchronised statistics, renormalisation, other types than float32
     weights, and inputs that are not (batch, height, width, channels) are left to Keras.
 
-    The class bears Keras' name because Keras addresses the weights in a file by it.
-
     Args:
         **kwargs: those of `keras.layers.BatchNormalization`.
 
     Example:
         >>> import numpy as np
-        >>> layer = BatchNormalization()
-        >>> layer(np.ones((2, 4, 4, 3)), training=True).shape
-        TensorShape([2, 4, 4, 3])
+        >>> layer = FusedBatchNormalization()
+        >>> bool(np.allclose(layer(np.array([[[[1.0]]], [[[3.0]]]]), training=True).numpy().ravel(), [-1, 1], atol=1e-3))
+        True
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -136,6 +135,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return outputs
+
+
+# Keras addresses the weights in a file by the name of a layer's class: with this one, files of weights go from one layer to
+# the other, and those of version 0.1 still load. So does its configuration, which says the name below.
+FusedBatchNormalization.__name__ = "BatchNormalization"
+keras.saving.get_custom_objects()["arconvl_tf>BatchNormalization"] = FusedBatchNormalization
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")

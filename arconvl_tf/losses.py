@@ -1,10 +1,9 @@
 """The ARConvL objective: a region loss (Eq. 2), a distribution loss (Eq. 6) and two cross-entropies (Eq. 8).
 
-Each term is one pure function of tensors. `ARConvLLoss` adds them up and is the one place where the values that the
-paper marks with `*` lose their gradient.
+Each term is one pure function of tensors, the losses of the samples (`objectives.reduce` makes the mean of them).
+`ARConvLLoss` puts them together and is the one place where the values that the paper marks with `*` lose their gradient.
 """
 
-import inspect
 import math
 import numbers
 
@@ -13,28 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf import regions
-
-
-def batch_mean(values, sample_weight=None):
-    """`1/n Σ_i w_i v_i`: Keras' `sum_over_batch_size`, zero for an empty batch.
-
-    Args:
-        values: shape (n,).
-        sample_weight: optional weights, shape (n,).
-    """
-    if sample_weight is not None:
-        values = values * tf.reshape(tf.cast(sample_weight, values.dtype), [-1])
-    return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype))
-
-
-def weighted_average(values, sample_weight=None):
-    """`Σ_i w_i v_i / Σ_i w_i`; zero for an empty batch, or where no sample weighs anything.
-
-    Args:
-        values: shape (n,).
-        sample_weight: optional weights, shape (n,).
-    """
-    return tf.math.divide_no_nan(batch_mean(values, sample_weight), batch_mean(tf.ones_like(values), sample_weight))
+from arconvl_tf.objectives import Objective, Term, at_least_zero, one_of, validate_class_counts, yes_or_no
 
 
 def own_class(labels, per_class):
@@ -42,11 +20,11 @@ def own_class(labels, per_class):
     return tf.gather(per_class, labels, axis=1, batch_dims=1)
 
 
-def region_loss(labels, squared_distances, radii, class_weights, gamma, sample_weight=None):
+def region_loss(labels, squared_distances, radii, class_weights, gamma):
     """Teaches every radius to enclose its class (Eq. 2).
 
-    `1/n Σ_i α_{y_i} [ max(0, d_i − R_{y_i})² + γ R_{y_i}² ]`, with `d_i` the distance (not squared) of sample i to
-    its own centre. In the paper the gradient reaches the radii only: `ARConvLLoss` passes distances without one.
+    `α_{y_i} [ max(0, d_i − R_{y_i})² + γ R_{y_i}² ]` of every sample, with `d_i` the distance (not squared) of sample i
+    to its own centre. In the paper the gradient reaches the radii only: `ARConvLLoss` passes distances without one.
 
     Args:
         labels: integer tensor, shape (n,).
@@ -54,15 +32,14 @@ def region_loss(labels, squared_distances, radii, class_weights, gamma, sample_w
         radii: shape (k,).
         class_weights: `α`, shape (k,).
         gamma: `γ`, weight of the radii's own size; 0.05 in the paper.
-        sample_weight: optional, shape (n,).
 
     Returns:
-        A scalar.
+        Tensor of shape (n,).
 
     Example:
-        >>> float(region_loss(tf.constant([0]), tf.constant([[9.0, 1.0]]), tf.constant([1.0, 1.0]),
-        ...                   tf.constant([1.0, 1.0]), gamma=0.0))
-        4.0
+        >>> region_loss(tf.constant([0]), tf.constant([[9.0, 1.0]]), tf.constant([1.0, 1.0]),
+        ...             tf.constant([1.0, 1.0]), gamma=0.0).numpy()
+        array([4.], dtype=float32)
     """
     own_distances = own_class(labels, squared_distances)
     # The square root has an infinite slope at 0; below the smallest normal number its gradient is cut off.
@@ -70,46 +47,49 @@ def region_loss(labels, squared_distances, radii, class_weights, gamma, sample_w
     # A product with one-hot rows, not a gather, whose sparse gradient not every optimizer takes.
     own_radii = tf.linalg.matvec(tf.one_hot(labels, tf.size(radii), dtype=radii.dtype), radii)
     outside = tf.nn.relu(distances - own_radii)
-    values = tf.gather(class_weights, labels) * (tf.square(outside) + gamma * tf.square(own_radii))
-    return batch_mean(values, sample_weight)
+    return tf.gather(class_weights, labels) * (tf.square(outside) + gamma * tf.square(own_radii))
 
 
-def distribution_loss(labels, squared_distances, class_weights, beta, sample_weight=None):
-    """Draws every class towards its centre, so that all regions become equal (Eq. 6): `β/n Σ_i w_{y_i} D_{i,y_i}`.
+def distribution_loss(labels, squared_distances, class_weights):
+    """Draws every class towards its centre, so that all regions become equal: `w_{y_i} D_{i,y_i}`, Eq. 6 without β.
 
     Args:
         labels: integer tensor, shape (n,).
         squared_distances: `D`, shape (n, k).
         class_weights: `w`, shape (k,).
-        beta: scalar of Eq. 5.
-        sample_weight: optional, shape (n,).
 
     Returns:
-        A scalar.
+        Tensor of shape (n,).
+
+    Example:
+        >>> distribution_loss(tf.constant([1]), tf.constant([[9.0, 1.5]]), tf.constant([1.0, 2.0])).numpy()
+        array([3.], dtype=float32)
     """
-    values = tf.gather(class_weights, labels) * own_class(labels, squared_distances)
-    return beta * batch_mean(values, sample_weight)
+    return tf.gather(class_weights, labels) * own_class(labels, squared_distances)
 
 
-def margin_cross_entropy(labels, squared_distances, class_priors, margin, sample_weight=None):
+def margin_cross_entropy(labels, squared_distances, class_priors, margin):
     """Cross-entropy with the adaptive margin and the class priors (Eq. 8, first part).
 
-    `−1/n Σ_i log softmax_j( −D_ij + σ²[j ≠ y_i] + log η_j )_{y_i}`
+    `−log softmax_j( −D_ij + σ²[j ≠ y_i] + log η_j )_{y_i}` of every sample.
 
     Args:
         labels: integer tensor, shape (n,).
         squared_distances: `D`, shape (n, k).
         class_priors: `η`, positive, shape (k,).
         margin: scalar `σ²` of Eq. 7, a squared length.
-        sample_weight: optional, shape (n,).
 
     Returns:
-        A scalar.
+        Tensor of shape (n,).
+
+    Example:
+        >>> margin_cross_entropy(tf.constant([0]), tf.zeros((1, 2)), tf.constant([0.5, 0.5]), margin=0.0).numpy().round(4)
+        array([0.6931], dtype=float32)
     """
     num_classes = tf.shape(squared_distances)[1]
     others = 1.0 - tf.one_hot(labels, num_classes, dtype=squared_distances.dtype)
     logits = -squared_distances + margin * others + tf.math.log(class_priors)
-    return batch_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits), sample_weight)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
 def center_cross_entropy(centers, margin):
@@ -160,66 +140,6 @@ def _center_cross_entropy(centers, margin):
     return loss / num_classes, gradient
 
 
-def validate_class_counts(class_counts):
-    """Returns `class_counts` as a float64 vector, or says what is wrong with it.
-
-    Raises:
-        ValueError: if the counts are not a vector of at least two positive, finite numbers.
-    """
-    try:
-        counts = np.asarray(class_counts, dtype="float64")
-    except TypeError:  # a Counter or another mapping
-        counts = np.zeros(0)
-    if counts.ndim != 1 or len(counts) < 2 or not np.all(np.isfinite(counts)) or np.any(counts <= 0):
-        raise ValueError(
-            "Expected `class_counts` to hold one positive number for each of at least two classes (an empty class "
-            f"has no prior: leave it out and number the others from 0). Received: class_counts={class_counts}"
-        )
-    return counts
-
-
-def at_least_zero(name, value):
-    """Returns a loss's number, or says that it is negative, infinite or NaN."""
-    if not 0 <= value < math.inf:
-        raise ValueError(f"Expected `{name}` to be a number ≥ 0. Received: {name}={value}")
-    return value
-
-
-def above_zero(name, value):
-    """Returns a loss's number, or says that it is not positive, or infinite or NaN."""
-    if not 0 < value < math.inf:
-        raise ValueError(f"Expected `{name}` to be a number > 0. Received: {name}={value}")
-    return value
-
-
-def yes_or_no(name, value):
-    """Returns a loss's switch as a bool; the command line says 1 and 0."""
-    if value not in (0, 1):
-        raise ValueError(f"Expected `{name}` to be 1 or 0. Received: {name}={value}")
-    return bool(value)
-
-
-class Objective:
-    """What `PrototypeClassifier.compile(objective=…)` takes.
-
-    A subclass keeps each constructor argument as an attribute of that name and defines
-    `__call__(labels, squared_distances, centers, radii, sample_weight=None)`, which returns a dict of scalar terms. The
-    sum of the terms is the objective; `fit` logs each as `NAME_loss`.
-
-    Attributes:
-        learns_radii: whether a gradient reaches the radii, which then need an optimizer.
-    """
-
-    learns_radii = False
-
-    def get_config(self):
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-
 @keras.saving.register_keras_serializable("arconvl_tf")
 class ARConvLLoss(Objective):
     """The ARConvL objective as a serialisable object.
@@ -257,25 +177,31 @@ class ARConvLLoss(Objective):
         Classification, ECML-PKDD 2023, Eqs. 2-8.
     """
 
+    term_names = ("region", "distribution", "margin", "center")
+    readout_names = ("beta", "margin", "benchmark_radius", "upper_bound_radius", "radius_min", "radius_max")
     learns_radii = True
 
     def __init__(
-        self, class_counts, gamma=0.05, beta="adaptive", margin="adaptive", center_loss=True, distribution_weights="released"
+        self,
+        class_counts,
+        *,
+        gamma: float = 0.05,
+        beta: float | str = "adaptive",
+        margin: float | str = "adaptive",
+        center_loss: bool = True,
+        distribution_weights: str = "released",
     ):
         counts = validate_class_counts(class_counts)
         for name, value in (("beta", beta), ("margin", margin)):
             if value != "adaptive" and not (isinstance(value, numbers.Real) and 0 <= value < math.inf):
                 raise ValueError(f'Expected `{name}` to be "adaptive" or a number ≥ 0. Received: {name}={value!r}')
-        if distribution_weights not in ("released", "paper"):
-            raise ValueError(
-                'Expected `distribution_weights` to be "released" or "paper". '
-                f"Received: distribution_weights={distribution_weights!r}"
-            )
         self.class_counts = counts.tolist()
         self.gamma = at_least_zero("gamma", gamma)
         self.beta, self.margin = [value if value == "adaptive" else float(value) for value in (beta, margin)]
         self.center_loss = yes_or_no("center_loss", center_loss)
-        self.distribution_weights = distribution_weights
+        self.distribution_weights = one_of("distribution_weights", distribution_weights, ("released", "paper"))
+        if not self.center_loss:
+            self.term_names = self.term_names[:-1]
         self._class_weights = counts.max() / counts
         self._class_priors = counts / counts.sum()
 
@@ -293,33 +219,27 @@ class ARConvLLoss(Objective):
         }
         return geometry._replace(**fixed)
 
-    def __call__(self, labels, squared_distances, centers, radii, sample_weight=None, geometry=None):
-        """Computes the terms for one batch.
-
-        Args:
-            labels: integers in 0..k−1, shape (n,).
-            squared_distances: shape (n, k).
-            centers: shape (k, d).
-            radii: shape (k,).
-            sample_weight: optional, shape (n,).
-            geometry: what `geometry(centers, radii)` returned, where the caller has asked for it before.
-
-        Returns:
-            Dict of scalars, `region`, `distribution`, `margin` and, unless switched off, `center`.
-        """
+    def call(self, labels, squared_distances, centers, radii):
+        """The terms and read-outs of one batch; see `Objective.call`."""
         # The paper's non-learnable values, all of them: D* in Eq. 2; what Eqs. 3-5 and 7 make of C* and R*.
         fixed_distances = tf.stop_gradient(squared_distances)
-        geometry = geometry or self.geometry(centers, radii)
-        geometry = regions.RegionGeometry(*map(tf.stop_gradient, geometry))
+        geometry = regions.RegionGeometry(*map(tf.stop_gradient, self.geometry(centers, radii)))
 
         weights = tf.constant(self._class_weights, squared_distances.dtype)
         priors = tf.constant(self._class_priors, squared_distances.dtype)
         pull = weights / tf.reduce_mean(weights) if self.distribution_weights == "released" else weights
         terms = {
-            "region": region_loss(labels, fixed_distances, radii, weights, self.gamma, sample_weight),
-            "distribution": distribution_loss(labels, squared_distances, pull, geometry.beta, sample_weight),
-            "margin": margin_cross_entropy(labels, squared_distances, priors, geometry.margin, sample_weight),
+            "region": region_loss(labels, fixed_distances, radii, weights, self.gamma),
+            "distribution": Term(distribution_loss(labels, squared_distances, pull), scale=geometry.beta),
+            "margin": margin_cross_entropy(labels, squared_distances, priors, geometry.margin),
         }
         if self.center_loss:
             terms["center"] = center_cross_entropy(centers, geometry.margin)
-        return terms
+        return terms, {
+            "beta": geometry.beta,
+            "margin": geometry.margin,
+            "benchmark_radius": tf.sqrt(geometry.benchmark_sq),
+            "upper_bound_radius": tf.sqrt(geometry.upper_bound_sq),
+            "radius_min": tf.reduce_min(radii),
+            "radius_max": tf.reduce_max(radii),
+        }

@@ -40,13 +40,18 @@ def integer_labels(labels):
         labels: class numbers, shape (n,) or (n, 1), of any type; Keras makes floats of a user's integers at times.
 
     Raises:
-        ValueError: on another shape, one-hot labels for instance.
+        ValueError: on words, or another shape, that of one-hot labels for instance.
 
     Example:
         >>> integer_labels([[2.0], [0.0]]).numpy()
         array([2, 0])
     """
     labels = tf.convert_to_tensor(labels)
+    if labels.dtype == tf.string:
+        raise ValueError(
+            "Expected class numbers as labels. Received: words. Number them: names, labels = np.unique(labels, "
+            "return_inverse=True)"
+        )
     if labels.shape.rank is not None and labels.shape[1:].as_list() not in ([], [1]):
         raise ValueError(
             "Expected class numbers of shape (n,) or (n, 1); for one-hot labels give labels.argmax(axis=-1). "
@@ -60,6 +65,7 @@ class _RecallMetric(keras.metrics.Metric):
 
     def __init__(self, name, dtype=None):
         super().__init__(name=name, dtype=dtype)
+        self._direction = "up"  # where Keras' own callbacks look for it (`mode="auto"`)
         self._built = False
 
     def _build(self, num_classes):
@@ -77,7 +83,8 @@ class _RecallMetric(keras.metrics.Metric):
         """
         y_pred = tf.convert_to_tensor(y_pred)
         if y_pred.shape.rank != 2 or y_pred.shape[1] < 2:
-            raise ValueError(f"Expected logits or probabilities of shape (n, k), k ≥ 2. Received: shape {tuple(y_pred.shape)}")
+            shape = tuple(y_pred.shape)
+            raise ValueError(f"Expected logits or probabilities of shape (n, k), k ≥ 2. Received: shape {shape}")
         if not self._built:
             self._build(y_pred.shape[1])
         labels = integer_labels(y_true)
@@ -120,7 +127,7 @@ class GMean(_RecallMetric):
         0.7071
     """
 
-    def __init__(self, name="g_mean", dtype=None):
+    def __init__(self, name: str = "g_mean", dtype: str | None = None):
         super().__init__(name, dtype)
 
     def _average(self, recalls):
@@ -142,7 +149,7 @@ class ClassWiseAccuracy(_RecallMetric):
         0.75
     """
 
-    def __init__(self, name="class_wise_accuracy", dtype=None):
+    def __init__(self, name: str = "class_wise_accuracy", dtype: str | None = None):
         super().__init__(name, dtype)
 
     def _average(self, recalls):

@@ -1,16 +1,19 @@
 """`PrototypeClassifier` and `ARConvL`: Keras models with a second optimizer for the radii."""
 
 import types
+import warnings
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from arconvl_tf import checks
 from arconvl_tf.layers import ClassRegions
-from arconvl_tf.losses import ARConvLLoss, Objective
+from arconvl_tf.losses import ARConvLLoss
 from arconvl_tf.metrics import LatestScalars, MeanScalars, integer_labels
-
-# Full match on a variable's path, as Keras' OptimizerMap has it.
-RADII_PATTERN = ".*class_regions/radii"
+from arconvl_tf.objectives import Objective
+from arconvl_tf.optimizers import optimizer_of, with_radius_optimizer
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
@@ -46,28 +49,42 @@ class PrototypeClassifier(keras.Model):
         (2, 3)
     """
 
-    def __init__(self, backbone, num_classes, name=None, **kwargs):
+    def __init__(self, backbone: keras.Layer, *, num_classes: int, name: str | None = None, **kwargs):
         super().__init__(name=name, **kwargs)
         if not isinstance(backbone, keras.Layer):
             raise ValueError(f"Expected `backbone` to be a Keras model (n, …) → (n, d). Received: backbone={backbone!r}")
         self.backbone = backbone
         self.num_classes = num_classes
         self.class_regions = ClassRegions(num_classes, name="class_regions")
-        self._logs = types.SimpleNamespace(terms={}, readouts={})
+        # What `compile` adds; not attributes of the model itself, which Keras locks once it is built.
+        self._training = types.SimpleNamespace(metrics=[], state={}, variables=None)
         inputs = getattr(backbone, "inputs", None)
         if inputs:  # creates the centres and radii now, so that optimizers can be built on them
-            self(inputs[0] if len(inputs) == 1 else inputs)
+            self.build(inputs[0].shape if len(inputs) == 1 else [each.shape for each in inputs])
 
     def build(self, input_shape):
-        images = keras.tree.map_shape_structure(lambda shape: keras.Input(batch_shape=shape), input_shape)
-        self.class_regions.build(self.backbone(images).shape)
+        # A model that has an output shape is not called for it: a symbolic call would stay in its saved configuration.
+        features = getattr(self.backbone, "outputs", None)
+        if not features:
+            images = keras.tree.map_shape_structure(lambda shape: keras.Input(batch_shape=shape), input_shape)
+            features = keras.tree.flatten(self.backbone(images))
+        if len(features) != 1:
+            raise ValueError(f"Expected a backbone with one output, features (n, d). Received: {len(features)} outputs")
+        self.class_regions.build(features[0].shape)
 
     def call(self, images, training=None):
         return self.class_regions(self.backbone(images, training=training))
 
     # ------------------------------------------------------------------------------------------------ compilation
 
-    def compile(self, optimizer="sgd", objective=None, radius_optimizer=None, **kwargs):
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "sgd",
+        *,
+        objective: Objective | None = None,
+        radius_optimizer: str | keras.optimizers.Optimizer | None = None,
+        **kwargs,
+    ) -> None:
         """Configures the model for training.
 
         Args:
@@ -83,17 +100,40 @@ class PrototypeClassifier(keras.Model):
             ValueError: without an objective, with a Keras `loss`, with class counts of another number of classes,
                 with optimizers that don't go together, or under a distribution strategy of several replicas.
         """
-        if kwargs.get("loss") is not None or kwargs.get("loss_weights") is not None:
+        self._check_compile_arguments(objective, radius_optimizer, kwargs)
+        self.objective = objective
+        self.class_regions.learn_radii = objective.learns_radii
+        optimizer = keras.optimizers.get(optimizer)
+        if objective.learns_radii:
+            optimizer = with_radius_optimizer(optimizer, radius_optimizer, self.class_regions)
+        super().compile(optimizer=optimizer, **kwargs)
+        # What the user gave, not what Keras resolved it to on this machine (`jit_compile="auto"`).
+        self._compile_arguments = keras.saving.serialize_keras_object(kwargs)
+        self._training.terms = MeanScalars([f"{name}_loss" for name in objective.term_names])
+        self._training.readouts = LatestScalars(objective.readout_names)
+        self._training.metrics = [self._training.terms] + [self._training.readouts] * bool(objective.readout_names)
+        self._training.state = {
+            name: keras.Variable(value, dtype="float32", trainable=False, name=name)
+            for name, value in objective.initial_state().items()
+        }
+        self._training.variables = None
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+            # Metrics make their variables when they are first used: inside a step, it would be traced a second time.
+            self.compute_metrics(None, tf.zeros([1], tf.int64), tf.zeros([1, self.num_classes]))
+            self.reset_metrics()
+
+    def _check_compile_arguments(self, objective, radius_optimizer, others):
+        if others.get("loss") is not None or others.get("loss_weights") is not None:
             raise ValueError(
                 "Expected the training loss as `objective=`, for instance arconvl_tf.CPLLoss(), because it reads "
                 "centres and radii as well as outputs. "
-                f"Received: loss={kwargs.get('loss')!r}, loss_weights={kwargs.get('loss_weights')!r}"
+                f"Received: loss={others.get('loss')!r}, loss_weights={others.get('loss_weights')!r}"
             )
         if not isinstance(objective, Objective):
             raise ValueError(
                 "Expected `objective` to be one of this library's losses, for instance arconvl_tf.CPLLoss(), or another "
-                "arconvl_tf.Objective. "
-                f"Received: objective={objective!r}"
+                f"arconvl_tf.Objective. Received: objective={objective!r}"
             )
         counts = getattr(objective, "class_counts", range(self.num_classes))
         if len(counts) != self.num_classes:
@@ -105,27 +145,26 @@ class PrototypeClassifier(keras.Model):
             )
         if self.distribute_strategy.num_replicas_in_sync > 1:
             raise ValueError(
-                "Expected one device: the losses are means over one replica's batch, which several would add up. "
+                "Expected one device: training on several is not supported yet. "
                 f"Received: a strategy of {self.distribute_strategy.num_replicas_in_sync} replicas"
             )
-        self.objective = objective
-        self.class_regions.learn_radii = objective.learns_radii
-        optimizer = keras.optimizers.get(optimizer)
-        if objective.learns_radii:
-            optimizer = _with_radius_optimizer(optimizer, radius_optimizer, self.class_regions)
-        super().compile(optimizer=optimizer, **kwargs)
-        # What the user gave, not what Keras resolved it to on this machine (`jit_compile="auto"`).
-        self._compile_arguments = keras.saving.serialize_keras_object(kwargs)
-        self._logs = types.SimpleNamespace(terms={}, readouts={})
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
     @property
-    def radius_optimizer(self):
+    def radius_optimizer(self) -> keras.optimizers.Optimizer | None:
         """The optimizer of the radii, `None` before `compile` and where the objective does not learn them."""
         if not self.compiled or not self.objective.learns_radii:
             return None
-        return _unscaled(self.optimizer)._optimizer_map(self.class_regions.radii)
+        return optimizer_of(self.optimizer, self.class_regions.radii)
+
+    @property
+    def main_optimizer(self) -> keras.optimizers.Optimizer | None:
+        """The optimizer of the centres, which is that of the backbone as well; `None` before `compile`."""
+        return optimizer_of(self.optimizer, self.class_regions.centers) if self.compiled else None
+
+    @property
+    def objective_state(self) -> dict[str, keras.Variable]:
+        """The scalars that the objective switches while this model trains, by name; saved with the model."""
+        return self._training.state
 
     def get_compile_config(self):
         if not self.compiled:
@@ -138,18 +177,55 @@ class PrototypeClassifier(keras.Model):
 
     # --------------------------------------------------------------------------------------------------- training
 
+    def fit(self, x=None, y=None, *args, callbacks=None, **kwargs) -> keras.callbacks.History:
+        """As `keras.Model.fit`; it tells a dataset of this library which epoch it draws (see `Splits.epoch`)."""
+        self._compare_counts(y)
+        epoch = getattr(x, "epoch", None)
+        if isinstance(epoch, tf.Variable):
+            tell = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
+            if isinstance(callbacks, keras.callbacks.CallbackList):
+                callbacks.append(tell)
+            else:
+                callbacks = [tell, *keras.tree.flatten(callbacks or [])]
+        with checks.in_one_line():
+            return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        with checks.in_one_line():
+            return super().evaluate(*args, **kwargs)
+
+    def train_on_batch(self, *args, **kwargs):
+        with checks.in_one_line():
+            return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        with checks.in_one_line():
+            return super().test_on_batch(*args, **kwargs)
+
+    def make_train_function(self, force=False):
+        """A compiled step trains what could be trained when it was made; what was (un)frozen later would go unnoticed."""
+        now = self.trainable_variables
+        before = now if self._training.variables is None else self._training.variables
+        if [id(variable) for variable in now] != [id(variable) for variable in before]:
+            raise ValueError(
+                "Expected `compile` to be called again after layers were frozen or unfrozen. "
+                f"Received: {len(now)} trainable variables in place of {len(before)}"
+            )
+        self._training.variables = now
+        return super().make_train_function(force)
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The objective on one batch, plus the backbone's own losses (regularisers); logs every term."""
         labels = integer_labels(y)
         centers = tf.convert_to_tensor(self.class_regions.centers)
         radii = tf.convert_to_tensor(self.class_regions.radii)
-        terms, readouts = self._terms_and_readouts(labels, -y_pred, centers, radii, sample_weight)
-        _check_terms(self.objective, terms)
-        names = tuple(f"{name}_loss" for name in terms)
-        self._log_metric(self._logs.terms, MeanScalars, names).update_state(terms.values(), tf.size(labels))
+        state = {name: tf.convert_to_tensor(variable) for name, variable in self.objective_state.items()}
+        terms, readouts = self.objective.terms_and_readouts(labels, -y_pred, centers, radii, sample_weight, **state)
+        self._training.terms.update_state(terms.values(), tf.size(labels))
         if training and readouts:
-            self._log_metric(self._logs.readouts, LatestScalars, tuple(readouts)).update_state(readouts.values())
-        return tf.add_n([tf.cast(loss, tf.float32) for loss in [*terms.values(), *self.losses]])
+            self._training.readouts.update_state([readouts[name] for name in self.objective.readout_names])
+        own_losses = [tf.reduce_sum(loss) for loss in self.losses]
+        return tf.add_n([tf.cast(loss, tf.float32) for loss in [*terms.values(), *own_losses]])
 
     def train_step(self, data):
         """One step: the radii's gradient goes to the radius optimizer, every other one to the main optimizer.
@@ -157,57 +233,67 @@ class PrototypeClassifier(keras.Model):
         The objective applies `tf.stop_gradient` to the values that the paper calls non-learnable, so one tape serves
         all variables; the `MultiOptimizer` then hands each gradient to the optimizer that owns the variable.
         """
-        images, labels, sample_weight = self._with_checked_labels(data)
+        images, labels, sample_weight = self._checked(data)
+        step = self.optimizer.iterations
+        images = checks.finite_inputs(images, step)
         with tf.GradientTape() as tape:
             logits = self(images, training=True)
             loss = self.compute_loss(images, labels, logits, sample_weight, training=True)
             scaled_loss = self.optimizer.scale_loss(loss)
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(logits)[0])
         variables = self.trainable_variables
+        # No update waits for this check, which would change how TensorFlow orders and rounds the step's arithmetic.
+        checks.require_finite_loss(loss, step)
         self.optimizer.apply(tape.gradient(scaled_loss, variables), variables)
         return self.compute_metrics(images, labels, logits, sample_weight=sample_weight)
 
     def test_step(self, data):
-        logs = super().test_step(self._with_checked_labels(data))
+        logs = super().test_step(self._checked(data))
         # The regions don't change while a model is evaluated: their read-outs belong to training.
-        readouts = {name for names in self._logs.readouts for name in names}
-        return {name: value for name, value in logs.items() if name not in readouts}
+        return {name: value for name, value in logs.items() if name not in self.objective.readout_names}
 
-    def _with_checked_labels(self, data):
+    def _checked(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        given = tf.convert_to_tensor(labels)
-        labels = integer_labels(given)
-        message = f"Expected labels in 0..{self.num_classes - 1}."
-        checks = [
-            tf.debugging.assert_non_negative(labels, message=message),
-            tf.debugging.assert_less(labels, tf.cast(self.num_classes, tf.int64), message=message),
-        ]
-        if given.dtype.is_floating:
-            whole, message = tf.cast(labels, given.dtype), "Expected whole numbers as labels."
-            checks.append(tf.debugging.assert_equal(tf.reshape(given, [-1]), whole, message=message))
-        with tf.control_dependencies(checks):  # otherwise some operation on wrong labels may fail first, in its own words
-            return images, tf.identity(labels), sample_weight
+        return images, checks.checked_labels(labels, self.num_classes), sample_weight
 
-    def _terms_and_readouts(self, labels, squared_distances, centers, radii, sample_weight):
-        """The objective's terms, and named scalars about the regions as they stand for the training log."""
-        return self.objective(labels, squared_distances, centers, radii, sample_weight=sample_weight), {}
-
-    def _log_metric(self, trackers, metric_class, names):
-        if names not in trackers:
-            with tf.init_scope():
-                trackers[names] = metric_class(names)
-        return trackers[names]
+    def _compare_counts(self, labels):
+        """Warns where arrays of labels don't look like the class counts that weights and priors were made from."""
+        counts = np.asarray(getattr(self.__dict__.get("objective"), "class_counts", ()))
+        if not len(counts) or not isinstance(labels, (list, np.ndarray)) or np.asarray(labels).dtype.kind not in "iu":
+            return
+        given = np.bincount(np.clip(np.ravel(labels), 0, None), minlength=len(counts))
+        expected = counts / counts.sum() * given.sum()
+        # Half or double the share, in a class large enough for that to be no accident.
+        ratios = (given[: len(counts)] + 1) / (expected + 1)
+        if len(given) == len(counts) and (np.abs(np.log2(ratios)) > 1).any():
+            warnings.warn(
+                f"Expected training labels in the proportions of class_counts={counts.tolist()}. Received: {given.tolist()} "
+                "of them. Unless that is meant, give class_counts=np.bincount(labels)"
+            )
 
     @property
     def metrics(self):
-        return super().metrics + [*self._logs.terms.values(), *self._logs.readouts.values()]
+        return super().metrics + self._training.metrics
 
     # ----------------------------------------------------------------------------------------------------- saving
 
-    def get_config(self):
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        for name, variable in self.objective_state.items():
+            store[name] = np.asarray(variable)
+
+    def load_own_variables(self, store):
+        for name, variable in self.objective_state.items():
+            if name in store:
+                variable.assign(store[name])
+        # The store of a file is no mapping: it has keys, but no iterator.
+        super().load_own_variables({name: store[name] for name in store.keys() if name not in self.objective_state})  # noqa: SIM118
+
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "trainable": {"model": self.trainable, "class_regions": self.class_regions.trainable},
+            "learn_radii": self.class_regions.learn_radii,
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
         }
@@ -217,7 +303,9 @@ class PrototypeClassifier(keras.Model):
         config = dict(config)
         config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"], custom_objects=custom_objects)
         trainable = config.pop("trainable", {"model": True, "class_regions": True})
+        learn_radii = config.pop("learn_radii", True)
         model = cls(**config)
+        model.class_regions.learn_radii = learn_radii
         # What was frozen has no optimizer state in the file.
         for part, learns in ((model.class_regions, trainable["class_regions"]), (model, trainable["model"])):
             if not learns:
@@ -253,89 +341,17 @@ class ARConvL(PrototypeClassifier):
         Classification, ECML-PKDD 2023.
     """
 
-    def __init__(self, backbone, class_counts, name=None, **loss_options):
+    def __init__(self, backbone: keras.Layer, *, class_counts, name: str | None = None, **loss_options):
         default_objective = ARConvLLoss(class_counts, **loss_options)
-        super().__init__(backbone, default_objective.num_classes, name=name)
+        super().__init__(backbone, num_classes=default_objective.num_classes, name=name)
         self.default_objective = default_objective
 
-    def compile(self, optimizer="sgd", radius_optimizer=None, objective=None, **kwargs):
-        """As `PrototypeClassifier.compile`, with the objective of the constructor's options as default.
-
-        By position `radius_optimizer` comes before `objective` here: better name them.
-        """
+    def compile(self, optimizer="sgd", *, objective=None, radius_optimizer=None, **kwargs) -> None:
+        """As `PrototypeClassifier.compile`, with the objective of the constructor's options as default."""
         objective = self.default_objective if objective is None else objective
         super().compile(optimizer, objective=objective, radius_optimizer=radius_optimizer, **kwargs)
 
-    def _terms_and_readouts(self, labels, squared_distances, centers, radii, sample_weight):
-        if not isinstance(self.objective, ARConvLLoss):
-            return super()._terms_and_readouts(labels, squared_distances, centers, radii, sample_weight)
-        geometry = self.objective.geometry(centers, radii)
-        terms = self.objective(labels, squared_distances, centers, radii, sample_weight, geometry)
-        return terms, {
-            "beta": geometry.beta,
-            "margin": geometry.margin,
-            "benchmark_radius": tf.sqrt(geometry.benchmark_sq),
-            "upper_bound_radius": tf.sqrt(geometry.upper_bound_sq),
-            "radius_min": tf.reduce_min(radii),
-            "radius_max": tf.reduce_max(radii),
-        }
-
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["num_classes"]
         return {**config, **self.default_objective.get_config()}
-
-
-def _check_terms(objective, terms):
-    """An objective of one's own may return values of samples, whose gradient would be that of their sum."""
-    received = repr(terms)
-    if isinstance(terms, dict):
-        shapes = {name: tf.TensorShape(getattr(value, "shape", ())) for name, value in terms.items()}
-        if shapes and not any(shape.rank for shape in shapes.values()):
-            return
-        received = "{" + ", ".join(f"{name!r}: {shape}" for name, shape in shapes.items()) + "}"
-    raise ValueError(
-        f"Expected {type(objective).__name__} to return a dict of named scalar terms, their means over the batch "
-        f"(losses.batch_mean) for instance. Received: {received}"
-    )
-
-
-def _with_radius_optimizer(optimizer, radius_optimizer, class_regions):
-    """One Keras MultiOptimizer of both, so that saving, backup and loss scaling treat the two states alike."""
-    inner = _unscaled(optimizer)
-    if isinstance(inner, keras.optimizers.MultiOptimizer):
-        _check_names_radii(inner, radius_optimizer, class_regions)
-        return optimizer
-    accumulation = inner.gradient_accumulation_steps
-    if radius_optimizer is None:
-        radius_optimizer = keras.optimizers.SGD(1e-3, gradient_accumulation_steps=accumulation)
-    radius_optimizer = keras.optimizers.get(radius_optimizer)
-    if radius_optimizer.gradient_accumulation_steps != accumulation:
-        raise ValueError(
-            "Expected both optimizers to accumulate gradients over as many steps. Received: "
-            f"gradient_accumulation_steps={accumulation} and {radius_optimizer.gradient_accumulation_steps} for the radii"
-        )
-    multi = keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(inner, {RADII_PATTERN: radius_optimizer}), loss_scale_factor=inner.loss_scale_factor
-    )
-    if inner is optimizer:
-        return multi
-    return keras.optimizers.LossScaleOptimizer(
-        multi, initial_scale=optimizer.initial_scale, dynamic_growth_steps=optimizer.dynamic_growth_steps
-    )
-
-
-def _check_names_radii(multi, radius_optimizer, class_regions):
-    """A MultiOptimizer must say itself who updates the radii: its default would do so at the weights' learning rate."""
-    default = getattr(multi._optimizer_map, "default_optimizer", None)
-    unnamed = class_regions.built and multi._optimizer_map(class_regions.radii) is default
-    if radius_optimizer is not None or unnamed:
-        raise ValueError(
-            "Expected a MultiOptimizer that names the radii's optimizer itself, and no `radius_optimizer` beside it: "
-            f"OptimizerMap(default, {{{RADII_PATTERN!r}: …}}). Received: radius_optimizer={radius_optimizer!r}"
-        )
-
-
-def _unscaled(optimizer):
-    """The optimizer inside a LossScaleOptimizer, or the optimizer itself."""
-    return getattr(optimizer, "inner_optimizer", optimizer)

@@ -4,10 +4,11 @@ import shutil
 import tempfile
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from PIL import Image
 
-from arconvl_tf.data import load_data
+from arconvl_tf.data import Imbalance, load_data
 from arconvl_tf.data.images import read_image
 
 
@@ -44,15 +45,21 @@ class FolderTest(tf.test.TestCase):
         self.assertAllEqual(splits.split_counts["test"], [4, 6, 2])
         self.assertAllEqual(splits.class_counts, [16, 24, 8])
         everything = [value for name in ("train", "validation", "test") for value in self.values(getattr(splits, name))]
-        expected = [(40 * number + i, label) for number, label, count in ((0, 1, 30), (1, 0, 20), (2, 2, 10)) for i in range(count)]
+        classes = ((0, 1, 30), (1, 0, 20), (2, 2, 10))
+        expected = [(40 * number + i, label) for number, label, count in classes for i in range(count)]
         self.assertCountEqual(everything, expected)
 
+    @pytest.mark.slow
     def test_same_seed_same_pictures_and_smaller_draws_are_nested(self):
         self.fill({"a": 40, "b": 40})
         draws = [self.values(load_data(str(self.root), imbalance=q, seed=3).train) for q in (4, 4, 8)]
         self.assertEqual(draws[0], draws[1])
         tests = [self.values(load_data(str(self.root), imbalance=q, seed=3).test) for q in (1, 8)]
         self.assertEqual(*tests)
+        other = load_data(str(self.root), Imbalance(8, seed=3), seed=4)
+        self.assertEqual(self.values(other.test), tests[0])
+        self.assertCountEqual(self.values(other.train), draws[2])
+        self.assertNotEqual(self.values(other.train), draws[2])
 
     def test_given_sides_are_kept(self):
         for number, side in enumerate(("train", "validation", "test")):
@@ -104,6 +111,8 @@ class FolderTest(tf.test.TestCase):
         names = r"broken\.png.*cut\.png.*empty\.jpg.*link\.jpg.*loop\.jpg"
         with self.assertRaisesRegex(ValueError, rf"5 that can't: .*{names}.*--skip-corrupt"):
             load_data(str(self.root))
+        with self.assertRaisesRegex(ValueError, "batch_size=0"):  # what costs nothing is looked at first
+            load_data(str(self.root), batch_size=0)
         splits = load_data(str(self.root), skip_corrupt=True)
         self.assertEqual(sum(counts.sum() for counts in splits.split_counts.values()), 20)
 

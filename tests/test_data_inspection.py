@@ -2,6 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf.data import inspection
+from tests.test_data_datasets import listed
 
 
 def dataset(values):
@@ -16,3 +17,12 @@ class InspectionTest(tf.test.TestCase):
     def test_examples_are_the_first_of_each_class(self):
         found = inspection.examples(dataset([10, 20, 30, 40, 50]), class_counts=[3, 2], per_class=2)
         self.assertEqual([[int(image[0, 0, 0]) for image in own] for own in found], [[10, 30], [20, 40]])
+
+    def test_weights_are_passed_over_and_any_kind_of_dataset_is_read(self):
+        plain = dataset([10, 20, 30, 40, 50])
+        weighted = plain.map(lambda images, labels: (images, labels, tf.ones_like(labels)))
+        for given in (plain, weighted, listed(plain), listed(weighted)):
+            found = inspection.examples(given, class_counts=[3, 2], per_class=2)
+            self.assertEqual([[int(image[0, 0, 0]) for image in own] for own in found], [[10, 30], [20, 40]])
+            self.assertEqual(inspection.shared_pictures(plain, given), 5)
+            self.assertEqual(inspection.shared_pictures(given, dataset([20, 7])), 1)

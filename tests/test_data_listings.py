@@ -58,6 +58,7 @@ class CSVTest(tf.test.TestCase):
 
     def test_tables_that_make_no_sense(self):
         first, second = self.rows(lambda number: number, (0, 1))
+        sided = {"header": "path,label,split"}
         for rows, options, text in [
             ([first, second], {"header": "file,class"}, "path and label in .*labels.csv. Received: file, class"),
             ([], {"header": ""}, "an empty file"),
@@ -68,8 +69,8 @@ class CSVTest(tf.test.TestCase):
             ([first, second, first], {}, "nº 0.png again in line 4"),
             ([first, second, first.replace("pictures/", "pictures/../pictures/")], {}, "nº 0.png again in line 4"),
             ([first, "absent.png,1"], {}, "absent.png, which does not exist .line 3"),
-            ([first + ",train", second + ",holdout"], {"header": "path,label,split"}, "train, validation, test. Received: 'holdout'"),
-            ([first + ",train", second + ",test"], {"header": "path,label,split"}, "none of class 1"),
+            ([first + ",train", second + ",holdout"], sided, "train, validation, test. Received: 'holdout'"),
+            ([first + ",train", second + ",test"], sided, "none of class 1"),
             ([first, second], {"encoding": "utf-16"}, "UTF-8"),
         ]:
             with self.assertRaisesRegex(ValueError, text):

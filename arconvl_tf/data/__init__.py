@@ -1,7 +1,20 @@
 """Imbalanced image data as `tf.data` pipelines; knows no model."""
 
-from arconvl_tf.data.catalog import load_data
-from arconvl_tf.data.datasets import from_datasets
-from arconvl_tf.data.pipeline import Splits, make_splits
+import importlib
 
-__all__ = ["Splits", "from_datasets", "load_data", "make_splits"]
+_EXPORTS = {
+    "Imbalance": "imbalance",
+    "Splits": "pipeline",
+    "from_datasets": "datasets",
+    "load_data": "catalog",
+    "make_splits": "arrays",
+}
+
+__all__ = [*_EXPORTS]
+
+
+def __getattr__(name):
+    # Late, so that an `Imbalance` can be described before TensorFlow is imported.
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"arconvl_tf.data.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

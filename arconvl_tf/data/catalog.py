@@ -1,5 +1,6 @@
 """The data sets known by name."""
 
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -7,11 +8,14 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from arconvl_tf.data.arrays import splits_of_arrays
+from arconvl_tf.data.checks import require_whole
 from arconvl_tf.data.files import load_files
-from arconvl_tf.data.imbalance import stratified_counts, subsample
+from arconvl_tf.data.imbalance import Imbalance
 from arconvl_tf.data.listings import list_csv, list_folder
-from arconvl_tf.data.pipeline import assemble, make_splits
+from arconvl_tf.data.pipeline import Splits, assemble
 from arconvl_tf.data.records import index_records, record_side
+from arconvl_tf.data.sampling import Sampling, stratified_counts, subsample
 
 DIGITS_TEST_SHARE = 0.2
 IN_MEMORY = {
@@ -36,25 +40,23 @@ class DataUnavailableError(OSError):
 class Arrays(NamedTuple):
     """One data set in memory: (images uint8 (n, height, width, channels), labels int64 (n,)) of each side."""
 
-    train: tuple
-    test: tuple
-    class_names: list
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+    class_names: list[str]
 
 
 def load_data(
-    name="digits",
-    imbalance=1,
-    minority="even",
-    profile="step",
-    keep=None,
-    seed=0,
-    batch_size=128,
-    augmentation="none",
-    data_dir=None,
-    image_size=None,
-    overlap="exclude",
-    skip_corrupt=False,
-):
+    name: str = "digits",
+    imbalance: float | Imbalance = 1,
+    *,
+    seed: int = 0,
+    batch_size: int = 128,
+    augmentation: str = "none",
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | None = None,
+    overlap: str = "exclude",
+    skip_corrupt: bool = False,
+) -> Splits:
     """Loads a data set by name, or pictures of your own, and makes its classes imbalanced.
 
     Args:
@@ -65,7 +67,7 @@ def load_data(
             (`listings.list_folder`) or of a CSV file of paths and labels (`listings.list_csv`); without a test side
             a fifth of each class is set aside for testing, without a validation side a tenth of the rest. The seed
             chooses which.
-        imbalance, minority, profile, keep, seed, batch_size, augmentation: see `make_splits`.
+        imbalance, seed, batch_size, augmentation: see `make_splits`.
         data_dir: where TensorFlow Datasets keeps its files; default the environment's `TFDS_DATA_DIR`, or TFDS' own.
         image_size: height and width of pictures that are decoded as they are needed: own ones (default: theirs if all
             are alike and not above 256, else 64), `celeb_a` (64) and `i_naturalist2018` (224). Resizing stretches.
@@ -87,36 +89,28 @@ def load_data(
         >>> splits.image_shape, len(splits.class_names)
         ((8, 8, 1), 10)
     """
-    options = {
-        "imbalance": imbalance,
-        "minority": minority,
-        "profile": profile,
-        "keep": keep,
-        "seed": seed,
-        "batch_size": batch_size,
-        "augmentation": augmentation,
-    }
+    sampling = Sampling(imbalance, seed, batch_size, augmentation)
     _check_kind(name, image_size, overlap, skip_corrupt)
     if name in STREAMED_SIZES:
         size = image_size or STREAMED_SIZES[name]
         builder = _prepared_builder(name, data_dir)
         if name == "celeb_a":
-            return _load_celeb_a(builder, (size, size, 3), overlap, options)
-        return _load_i_naturalist2018(builder, (size, size, 3), options)
+            return _load_celeb_a(builder, (size, size, 3), overlap, sampling)
+        return _load_i_naturalist2018(builder, (size, size, 3), sampling)
     if name not in NAMES and pathlib.Path(name).is_dir():
-        return load_files(list_folder(name), image_size, skip_corrupt, **options)
+        return load_files(list_folder(name), sampling, image_size, skip_corrupt)
     if name not in NAMES and pathlib.Path(name).is_file():
-        return load_files(list_csv(name), image_size, skip_corrupt, **options)
+        return load_files(list_csv(name), sampling, image_size, skip_corrupt)
     arrays = load_arrays(name, data_dir)
-    return make_splits(arrays.train, arrays.test, class_names=arrays.class_names, **options)
+    return splits_of_arrays(arrays.train, arrays.test, sampling, arrays.class_names)
 
 
 def _check_kind(name, image_size, overlap, skip_corrupt):
     """Refuses options that would be passed over in silence."""
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"Expected `image_size` to be a whole number ≥ 1. Received: image_size={image_size}")
+    if image_size is not None:
+        require_whole(image_size, "image_size", 1)
     if image_size is not None and name in NAMES and name not in STREAMED_SIZES:
-        raise ValueError(f"Expected no `image_size` with {name}, whose pictures keep theirs. Received: image_size={image_size}")
+        raise ValueError(f"Expected no `image_size` with {name}, whose pictures keep theirs. Received: {image_size=}")
     if skip_corrupt and name in NAMES:
         raise ValueError(f"Expected `skip_corrupt` with own pictures only. Received: the data set {name}")
     if overlap not in OVERLAPS:
@@ -125,8 +119,13 @@ def _check_kind(name, image_size, overlap, skip_corrupt):
         raise ValueError(f"Expected `overlap` with celeb_a only. Received: the data set {name}")
 
 
-def load_arrays(name, data_dir=None):
-    """A data set that fits into memory, as it was published, as `Arrays`; see `load_data`."""
+def load_arrays(name: str, data_dir: str | os.PathLike | None = None) -> Arrays:
+    """A data set that fits into memory, as it was published, as `Arrays`; see `load_data`.
+
+    Example:
+        >>> load_arrays("digits").train[0].shape
+        (1437, 8, 8, 1)
+    """
     if name == "digits":
         return _load_digits()
     if name in IN_MEMORY:
@@ -160,7 +159,7 @@ def _load_tfds(name, data_dir):
     return Arrays(train, test, class_names)
 
 
-def _load_celeb_a(builder, image_shape, overlap, options):
+def _load_celeb_a(builder, image_shape, overlap, sampling):
     attributes = [f"attributes/{attribute}" for attribute in HAIR_COLOURS.values()]
     sides = []
     for split in ("train", "validation"):
@@ -169,10 +168,10 @@ def _load_celeb_a(builder, image_shape, overlap, options):
         if overlap == "exclude":
             has[has.sum(axis=1) > 1] = 0
         sides.append(record_side(index, *np.nonzero(has), image_shape))
-    return assemble(*sides, image_shape, list(HAIR_COLOURS), **options)
+    return assemble(*sides, image_shape, list(HAIR_COLOURS), sampling)
 
 
-def _load_i_naturalist2018(builder, image_shape, options):
+def _load_i_naturalist2018(builder, image_shape, sampling):
     names = builder.info.features["supercategory"].names
     classes = np.argsort(np.argsort(names))
 
@@ -180,11 +179,11 @@ def _load_i_naturalist2018(builder, image_shape, options):
         index = index_records(_record_files(builder, split), ["supercategory"])
         labels = classes[index.features["supercategory"]]
         counts = stratified_counts(np.bincount(labels, minlength=len(names)), share)
-        chosen = subsample(labels, counts, options["seed"])
+        chosen = subsample(labels, counts, sampling.sides_seed)
         return record_side(index, chosen, labels[chosen], image_shape)
 
     sides = side("train", I_NATURALIST_SHARE), side("validation", 1.0)
-    return assemble(*sides, image_shape, sorted(names), **options)
+    return assemble(*sides, image_shape, sorted(names), sampling)
 
 
 def _prepared_builder(name, data_dir):

@@ -6,27 +6,28 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf.data import images
-from arconvl_tf.data.pipeline import PIPELINE_DEVICE, Side, assemble, stratified_split
+from arconvl_tf.data.listings import Listing
+from arconvl_tf.data.pipeline import PIPELINE_DEVICE, Side, Splits, assemble
+from arconvl_tf.data.sampling import Sampling, stratified_split
 
 TEST_SHARE = 0.2
 DEFAULT_SIZE = 64
 MAX_OWN_SIZE = 256
 
 
-def load_files(listing, image_size=None, skip_corrupt=False, seed=0, **options):
+def load_files(listing: Listing, sampling: Sampling, image_size: int | None = None, skip_corrupt: bool = False) -> Splits:
     """Turns a `Listing` of picture files into `Splits`.
 
     Every file is decoded once at the start, so that a broken one is reported before training begins. Afterwards only
-    the list of paths stays in memory. Without a test side a stratified fifth is set aside for testing, chosen by the
-    seed before classes are thinned.
+    the list of paths stays in memory. Without a test side a stratified fifth is set aside for testing, before classes are
+    thinned.
 
     Args:
         listing: see `listings.list_folder` and `listings.list_csv`.
+        sampling: what is drawn, and how.
         image_size: height and width that pictures are resized to; by default their own if all are alike and no side is
             longer than 256, else 64.
         skip_corrupt: leave unreadable files out instead of refusing the data set.
-        seed: see `make_splits`.
-        **options: what `pipeline.assemble` takes.
 
     Returns:
         `Splits`. Pictures are grey if all of them are.
@@ -45,11 +46,9 @@ def load_files(listing, image_size=None, skip_corrupt=False, seed=0, **options):
 
     image_shape = _common_shape(shapes, image_size)
     if "test" not in sides:
-        sides["train"], sides["test"] = _set_test_aside(*sides["train"], class_names, seed)
+        sides["train"], sides["test"] = _set_test_aside(*sides["train"], class_names, sampling.sides_seed)
     sides = {name: _side(paths, labels, image_shape) for name, (paths, labels) in sides.items()}
-    return assemble(
-        sides["train"], sides["test"], image_shape, class_names, sides.get("validation"), seed=seed, **options
-    )
+    return assemble(sides["train"], sides["test"], image_shape, class_names, sampling, sides.get("validation"))
 
 
 def _check(sides, skip_corrupt):

@@ -3,6 +3,7 @@
 import multiprocessing.pool
 import os
 import pathlib
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
@@ -11,7 +12,7 @@ from arconvl_tf.data.pipeline import PARALLEL_CALLS
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 
 
-def find_images(paths):
+def find_images(paths: Iterable[str | os.PathLike]) -> list[pathlib.Path]:
     """The picture files among `paths`; a folder stands for all pictures below it, sorted. Links to folders below it are
     not entered.
 
@@ -23,7 +24,8 @@ def find_images(paths):
         if path.is_dir():
             below = images_below(path)
             if not below:
-                raise ValueError(f"Expected pictures ({', '.join(IMAGE_SUFFIXES)}) in {path}. Received: a folder without any")
+                suffixes = ", ".join(IMAGE_SUFFIXES)
+                raise ValueError(f"Expected pictures ({suffixes}) in {path}. Received: a folder without any")
             found += below
         elif path.is_file():
             found.append(path)
@@ -32,7 +34,7 @@ def find_images(paths):
     return found
 
 
-def images_below(folder):
+def images_below(folder: str | os.PathLike) -> list[pathlib.Path]:
     """The picture files of a folder and its subfolders, sorted, without hidden ones; possibly none."""
     return sorted(path for path in pathlib.Path(folder).rglob("*") if _is_picture(path))
 
@@ -41,7 +43,7 @@ def _is_picture(path):
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
-def read_image(path, image_shape):
+def read_image(path: str | os.PathLike, image_shape: tuple[int, int, int]) -> tf.Tensor:
     """Decodes a picture file to the size and channels a model takes.
 
     Args:
@@ -57,11 +59,17 @@ def read_image(path, image_shape):
     try:
         return decode(tf.io.read_file(os.fsencode(path)), image_shape)
     except tf.errors.OpError as error:
-        raise ValueError(f"Expected a JPEG, PNG, GIF, BMP or WebP picture. Received: {path}, which can't be decoded") from error
+        raise ValueError(f"Expected a JPEG, PNG, GIF, BMP or WebP picture. Received: {path}, which isn't one") from error
 
 
-def decode(contents, image_shape):
-    """As `read_image`, from the bytes of a file (a string tensor); works inside `tf.data`."""
+def decode(contents: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """As `read_image`, from the bytes of a file (a string tensor); works inside `tf.data`.
+
+    Example:
+        >>> grey = tf.io.encode_png(tf.fill([9, 12, 1], tf.constant(77, tf.uint8)))
+        >>> decode(grey, (1, 1, 3)).numpy().tolist()
+        [[[77, 77, 77]]]
+    """
     height, width, channels = image_shape
     pixels = tf.io.decode_image(contents, expand_animations=False)
     in_colour = tf.shape(pixels)[-1] >= 3  # 2 or 4 channels: the last one is transparency
@@ -73,7 +81,7 @@ def decode(contents, image_shape):
     return tf.ensure_shape(tf.cast(tf.round(resized), tf.uint8), image_shape)
 
 
-def examine(paths):
+def examine(paths: Sequence[str | os.PathLike]) -> tuple[list[tuple], list]:
     """Decodes every file once.
 
     Returns:
@@ -85,7 +93,7 @@ def examine(paths):
     return [shape for shape in shapes if shape is not None], unreadable
 
 
-def complaint(unreadable):
+def complaint(unreadable: Sequence[str | os.PathLike]) -> str:
     """What to say of files that can't be decoded, the first ten by name.
 
     Example:

@@ -15,11 +15,11 @@ SIDES = ("train", "validation", "test")
 class Listing(NamedTuple):
     """`class_names`: k names; `sides`: {"train", and where given "validation" and "test": (paths, labels 0..k−1)}."""
 
-    class_names: list
-    sides: dict
+    class_names: list[str]
+    sides: dict[str, tuple]
 
 
-def list_folder(path):
+def list_folder(path: str | os.PathLike) -> Listing:
     """Lists `path/CLASS/PICTURE`, or `path/train/CLASS/PICTURE` with `validation` and `test` beside `train`.
 
     Pictures in deeper folders belong to the class above them. Links to folders inside a class folder are not entered.
@@ -30,6 +30,15 @@ def list_folder(path):
     Raises:
         ValueError: on fewer than two class folders, one without pictures, classes that `train` doesn't have, or another
             folder beside `train`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("owl", "cat"):
+        ...         (pathlib.Path(folder) / name).mkdir()
+        ...         (pathlib.Path(folder) / name / "1.png").touch()
+        ...     list_folder(folder).class_names
+        ['cat', 'owl']
     """
     root = pathlib.Path(path)
     folders = {"train": root}
@@ -61,7 +70,7 @@ def _class_folders(folder):
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def list_csv(path):
+def list_csv(path: str | os.PathLike) -> Listing:
     """Lists the rows of a CSV file with the columns `path` and `label`, and optionally `split`.
 
     Paths are relative to the file's folder. Labels may be words or numbers, with or without gaps; classes are in
@@ -74,6 +83,16 @@ def list_csv(path):
     Raises:
         ValueError: on missing columns, an empty cell, an unknown split, a picture listed twice or a file that isn't
             there, fewer than two classes, or a class without a training picture.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table = pathlib.Path(folder) / "labels.csv"
+        ...     for name in ("1.png", "2.png"):
+        ...         (pathlib.Path(folder) / name).touch()
+        ...     _ = table.write_text("path,label\\n1.png,10\\n2.png,2\\n")
+        ...     list_csv(table).class_names
+        ['2', '10']
     """
     rows = _read_rows(pathlib.Path(path))
     labels = {row["label"] for _, row in rows}
@@ -87,7 +106,7 @@ def list_csv(path):
     for line, row in rows:
         side, picture = row.get("split") or "train", pathlib.Path(os.path.normpath(pathlib.Path(path).parent / row["path"]))
         if side not in SIDES:
-            raise ValueError(f"Expected `split` to be one of {', '.join(SIDES)}. Received: {side!r} in line {line} of {path}")
+            raise ValueError(f"Expected `split` among {', '.join(SIDES)}. Received: {side!r} in line {line} of {path}")
         if picture in seen:
             raise ValueError(f"Expected every picture once. Received: {row['path']} again in line {line} of {path}")
         if not picture.is_file():

@@ -7,6 +7,7 @@ import os
 import pathlib
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,14 +29,14 @@ class RecordIndex(NamedTuple):
     `features`: {name: int64 array (n,)}.
     """
 
-    files: list
+    files: list[str]
     file_numbers: np.ndarray
     offsets: np.ndarray
     lengths: np.ndarray
-    features: dict
+    features: dict[str, np.ndarray]
 
 
-def index_records(files, feature_names):
+def index_records(files: Sequence[str], feature_names: Sequence[str]) -> RecordIndex:
     """Where every record lies, and the values of its small features.
 
     The first call reads every file from end to end, which takes as long as the disk needs for that. The index, 24 bytes
@@ -102,7 +103,7 @@ def _read_columns(files, feature_names):
     return {**columns, "offsets": starts[:-1] - starts[first] + HEADER_BYTES}
 
 
-def record_side(index, chosen, labels, image_shape):
+def record_side(index: RecordIndex, chosen: np.ndarray, labels: np.ndarray, image_shape: tuple[int, int, int]) -> Side:
     """A `Side` of the chosen records; pictures are read, decoded and resized when they are asked for.
 
     Args:

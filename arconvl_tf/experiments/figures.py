@@ -1,6 +1,4 @@
-"""The pictures of a run: recalls, confusion, the regions over the epochs, and the latent space with its regions."""
-
-import pathlib
+"""The pictures of a run, drawn from its files: recalls, confusion, the regions over the epochs, the latent space."""
 
 import matplotlib
 import numpy as np
@@ -8,39 +6,46 @@ import pandas as pd
 from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps the display that was chosen
 from matplotlib.patches import Circle
 
-MAX_POINTS_PER_CLASS = 200
+from arconvl_tf.experiments.run_directory import HISTORY, LATENT_SPACE, RunDirectory
+
 MAX_NAMED_CLASSES = 100  # names and numbers of more could not be read, and figures wide enough would not fit in memory
 MINORITY_COLOUR, MAJORITY_COLOUR = "#d1495b", "#30638e"
 
 
-def draw_run(directory, model, splits, metrics):
-    """Writes `recalls.png`, `confusion.png`, `latent_space.png` and, for ARConvL, `regions.png` into the run directory.
+def draw_run(directory: RunDirectory) -> list:
+    """Writes `recalls.png`, `confusion.png`, `latent_space.png` and, for ARConvL, `regions.png` into a run directory.
+
+    Everything is read from the files of the finished run: neither model nor data are needed, at any later time.
 
     Args:
-        directory: of the run; its `history.csv` is read.
-        model: a trained `PrototypeClassifier`.
-        splits: the run's `Splits`.
-        metrics: content of `metrics.json`.
+        directory: of a finished run.
 
     Returns:
         List of the paths written.
+
+    Raises:
+        RunDirectoryError: if the run isn't finished.
     """
-    directory = pathlib.Path(directory)
+    metrics = directory.metrics()
     title = f"{metrics['method']} on {metrics['dataset']}, imbalance {metrics['imbalance']:g}, seed {metrics['seed']}"
-    history = pd.read_csv(directory / "history.csv")
+    counts, names = metrics["class_counts"], metrics["class_names"]
     figures = {
-        "recalls": draw_recalls(metrics["test"]["recall"], splits.class_counts, splits.class_names),
-        "confusion": draw_confusion(metrics["test"]["confusion"], splits.class_names),
+        "recalls": draw_recalls(metrics["test"]["recall"], counts, names),
+        "confusion": draw_confusion(metrics["test"]["confusion"], names),
     }
-    # A run that diverged has no latent space to show; its recalls tell the story.
-    if all(np.isfinite(weight).all() for weight in model.class_regions.get_weights()):
-        figures["latent_space"] = draw_latent_space(model, splits)
+    if directory.file(LATENT_SPACE).exists():  # version 0.1 kept none
+        with np.load(directory.file(LATENT_SPACE)) as arrays:
+            space = dict(arrays)
+        # A run that diverged has no latent space to show; its recalls tell the story.
+        if all(np.isfinite(values).all() for values in space.values()):
+            figures["latent_space"] = draw_latent_space(space, counts, names)
+    history = pd.read_csv(directory.file(HISTORY))
     if "beta" in history:
         figures["regions"] = draw_region_history(history, metrics["best_epoch"])
     paths = []
     for name, figure in figures.items():
         figure.suptitle(*_shown([title]), fontsize=10, color="0.35")
-        paths.append(directory / f"{name}.png")
+        paths.append(directory.file(f"{name}.png"))
         figure.savefig(paths[-1], dpi=130)
     return paths
 
@@ -141,37 +146,33 @@ def draw_region_history(history, best_epoch):
     return figure
 
 
-def draw_latent_space(model, splits):
-    """Test features, class centres and regions; features longer than two are projected onto a plane.
+def draw_latent_space(space, class_counts, class_names):
+    """Test features, class centres and regions.
 
-    The plane is the one that keeps most of the centres' spread. A circle keeps its radius in the projection, its
-    samples may fall outside of it or into it: distances in the plane are at most the true ones.
+    A circle keeps its radius in a projection, its samples may fall outside of it or into it.
+
+    Args:
+        space: see `latent_space.latent_space`.
+        class_counts: training samples of each class.
+        class_names: list of k names.
     """
-    features, labels = _test_features(model, splits)
-    centers = model.class_regions.centers.numpy()
-    radii = model.class_regions.radii.numpy() if model.objective.learns_radii else np.zeros(len(centers))
-    projected = centers.shape[1] > 2
-    if projected:
-        origin = centers.mean(axis=0)
-        plane = np.linalg.svd(centers - origin, full_matrices=False)[2][:2].T
-        features, centers = (features - origin) @ plane, (centers - origin) @ plane
-
+    centers, radii = space["centers"], space["radii"]
     named = len(centers) <= MAX_NAMED_CLASSES
     legend_columns = -(-len(centers) // 25) if named else 0
     figure = Figure(figsize=(5.4 + 2 * legend_columns, 6), layout="constrained")
     axes = figure.subplots()
     colours = matplotlib.colormaps["tab10" if len(centers) <= 10 else "turbo"](np.linspace(0, 1, len(centers)))
-    names = _shown(splits.class_names)
+    names = _shown(class_names)
     for label, (center, radius, colour) in enumerate(zip(centers, radii, colours)):
-        own = features[labels == label][:MAX_POINTS_PER_CLASS]
-        name = f"{names[label]} ({splits.class_counts[label]})"
+        own = space["points"][space["labels"] == label]
+        name = f"{names[label]} ({class_counts[label]})"
         axes.scatter(*own.T, s=7, color=colour, alpha=0.6, linewidths=0, label=name)
         axes.add_patch(Circle(center, radius, fill=False, color=colour, linewidth=1.6))
         axes.plot(*center, marker="x", color="black", markersize=6)
     axes.set_aspect("equal", adjustable="datalim")
-    if projected:
+    if space["feature_dim"] > 2:
         axes.set(xlabel="first direction of the centres' spread", ylabel="second direction")
-        axes.set_title(f"{model.class_regions.centers.shape[1]} features projected onto a plane", fontsize=10)
+        axes.set_title(f"{space['feature_dim']} features projected onto a plane", fontsize=10)
     else:
         axes.set(xlabel="feature 1", ylabel="feature 2")
     if named:
@@ -181,14 +182,6 @@ def draw_latent_space(model, splits):
             handle.set_sizes([30])
             handle.set_alpha(1)
     return figure
-
-
-def _test_features(model, splits):
-    features, labels = [], []
-    for images, batch_labels in splits.test:
-        features.append(np.asarray(model.backbone.predict_on_batch(images), dtype="float32"))
-        labels.append(batch_labels.numpy())
-    return np.concatenate(features), np.concatenate(labels)
 
 
 def _shown(names):

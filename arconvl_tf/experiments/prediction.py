@@ -4,12 +4,12 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf.data.images import find_images, read_image
-from arconvl_tf.experiments.runner import load_model, read_metrics
+from arconvl_tf.experiments.run_directory import RunDirectory
 
 BATCH_SIZE = 256
 
 
-def predict_images(directory, paths):
+def predict_images(directory: RunDirectory, paths) -> tuple[list[dict], list]:
     """Classifies pictures with the best model of a run.
 
     Args:
@@ -25,8 +25,8 @@ def predict_images(directory, paths):
     Raises:
         ValueError: if the run isn't finished, a path does not exist or a folder holds no picture.
     """
-    model = load_model(directory)
-    class_names = read_metrics(directory)["class_names"]
+    model = directory.model()
+    class_names = directory.metrics()["class_names"]
     image_shape = model.backbone.input_shape[1:]
     files = find_images(paths)
     rows, unreadable = [], []

@@ -4,7 +4,7 @@ import pathlib
 
 import pandas as pd
 
-from arconvl_tf.experiments.recipes import default_loss_options
+from arconvl_tf.experiments.methods import METHODS
 
 _FOLDER = pathlib.Path(__file__).parent / "published"
 _TABLES = {
@@ -12,16 +12,6 @@ _TABLES = {
     "class_wise_accuracy": ("supp_table3_classwise_accuracy.csv", "supp_table4_classwise_accuracy_ablation.csv"),
 }
 _DATASETS = {"mnist": "Mnist", "fashion_mnist": "Fashion", "svhn": "SVHN", "cifar10": "Cifar10"}
-_METHODS = {
-    "arconvl": "ARConvL",
-    "cpl": "CPL",
-    "gcpl": "GCPL",
-    "focal": "Focal",
-    "cb": "CB",
-    "cb-focal": "CB Focal",
-    "affinity": "Affinity",
-    "la": "LA",
-}
 
 
 def published(dataset, imbalance, method, measure="g_mean", loss_options=None):
@@ -44,7 +34,7 @@ def published(dataset, imbalance, method, measure="g_mean", loss_options=None):
         >>> published("mnist", 100, "arconvl", loss_options={"beta": 0.5})
         (0.976, 0.003)
     """
-    if loss_options == default_loss_options(method, dataset):
+    if method in METHODS and loss_options == METHODS[method].dataset_options(dataset):
         loss_options = None
     number, column, name = _row(method, loss_options or {})
     table = pd.read_csv(_FOLDER / _TABLES[measure][number])
@@ -65,13 +55,13 @@ def published_class_counts():
 
 def _row(method, loss_options):
     """Which of the two tables, which column and which name an experiment has in the paper."""
-    if method == "arc-c" and not loss_options:
-        return 1, "variant", "ARC-C"
     if method == "arconvl" and len(loss_options) == 1:
         ((option, value),) = loss_options.items()
         symbol = {"beta": "beta", "margin": "sigma_sq"}.get(option)
         return 1, "variant", f"{symbol}={value:g}" if symbol and value != "adaptive" else None
-    return 0, "method", None if loss_options else _METHODS.get(method)
+    known = METHODS.get(method)
+    name = known.published if known and not loss_options else None
+    return (1, "variant", name) if known and known.ablation else (0, "method", name)
 
 
 def _paper_name(dataset, imbalance):

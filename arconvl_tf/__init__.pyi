@@ -1,0 +1,36 @@
+from arconvl_tf import backbones as backbones
+from arconvl_tf import baselines as baselines
+from arconvl_tf import callbacks as callbacks
+from arconvl_tf import data as data
+from arconvl_tf import layers as layers
+from arconvl_tf import losses as losses
+from arconvl_tf import metrics as metrics
+from arconvl_tf import models as models
+from arconvl_tf import objectives as objectives
+from arconvl_tf import regions as regions
+from arconvl_tf.baselines import AffinityLoss as AffinityLoss
+from arconvl_tf.baselines import ClassBalancedFocalLoss as ClassBalancedFocalLoss
+from arconvl_tf.baselines import ClassBalancedLoss as ClassBalancedLoss
+from arconvl_tf.baselines import CPLLoss as CPLLoss
+from arconvl_tf.baselines import FocalLoss as FocalLoss
+from arconvl_tf.baselines import GCPLLoss as GCPLLoss
+from arconvl_tf.baselines import LDAMLoss as LDAMLoss
+from arconvl_tf.baselines import LogitAdjustmentLoss as LogitAdjustmentLoss
+from arconvl_tf.callbacks import BestEpoch as BestEpoch
+from arconvl_tf.callbacks import DeferredReweighting as DeferredReweighting
+from arconvl_tf.callbacks import ToldEpoch as ToldEpoch
+from arconvl_tf.data.arrays import make_splits as make_splits
+from arconvl_tf.data.catalog import load_data as load_data
+from arconvl_tf.data.datasets import from_datasets as from_datasets
+from arconvl_tf.data.imbalance import Imbalance as Imbalance
+from arconvl_tf.data.pipeline import Splits as Splits
+from arconvl_tf.layers import ClassRegions as ClassRegions
+from arconvl_tf.losses import ARConvLLoss as ARConvLLoss
+from arconvl_tf.metrics import ClassWiseAccuracy as ClassWiseAccuracy
+from arconvl_tf.metrics import GMean as GMean
+from arconvl_tf.models import ARConvL as ARConvL
+from arconvl_tf.models import PrototypeClassifier as PrototypeClassifier
+from arconvl_tf.objectives import Objective as Objective
+from arconvl_tf.objectives import Term as Term
+
+__version__: str

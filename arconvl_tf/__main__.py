@@ -1,0 +1,5 @@
+"""`python -m arconvl_tf`, the command `arconvl`."""
+
+from arconvl_tf.cli import main
+
+main()

@@ -1,0 +1,34 @@
+"""`arconvl data`."""
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from arconvl_tf.cli.options import Command, data_options, dataset_and_imbalance
+from arconvl_tf.cli.output import CONSOLE, quiet_import
+
+
+@click.command(cls=Command)
+@click.argument("dataset", default="digits")
+@data_options
+@click.option("--out", type=click.Path(dir_okay=False), default="pictures.png", show_default=True, help="Picture sheet.")
+def data(dataset, out, imbalance, minority, profile, keep, **options):
+    """Shows a data set: samples by class and split, pictures that training and test share, a sheet of examples."""
+    with quiet_import():
+        from arconvl_tf.data import inspection, load_data
+        from arconvl_tf.experiments import figures
+
+    dataset, imbalance = dataset_and_imbalance(dataset, imbalance, minority, profile, keep)
+    splits = load_data(dataset, imbalance, **options)
+    largest = max(splits.class_counts)
+    table = Table("class", "train", "validation", "test", "train and validation")
+    for label, (name, count) in enumerate(zip(splits.class_names, splits.class_counts)):
+        parts = [str(splits.split_counts[side][label]) for side in ("train", "validation", "test")]
+        table.add_row(escape(name), *parts, "█" * max(1, round(30 * count / largest)))
+    CONSOLE.print(table)
+    CONSOLE.print(f"imbalance ratio {largest / min(splits.class_counts):.4g}, pictures {splits.image_shape}")
+    seen = splits.train.concatenate(splits.validation)
+    CONSOLE.print(f"test pictures that training or validation shows as well: {inspection.shared_pictures(seen, splits.test)}")
+    sheet = inspection.examples(splits.train, splits.split_counts["train"], per_class=8)
+    figures.draw_picture_sheet(sheet, splits.class_counts, splits.class_names).savefig(out, dpi=120)
+    CONSOLE.print(f"Examples (rare classes in red): [bold]{escape(str(out))}[/bold]")
