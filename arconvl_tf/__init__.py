@@ -3,6 +3,7 @@
 import importlib
 import importlib.abc
 import importlib.util
+import os
 import sys
 
 __version__ = "0.2.0"
@@ -52,6 +53,15 @@ def __dir__():
     return sorted([*globals(), *__all__])
 
 
+def _require_tensorflow():
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise ImportError(
+            f'Expected Keras on TensorFlow. Received: KERAS_BACKEND="{backend}". Set KERAS_BACKEND=tensorflow before Keras '
+            "is imported"
+        )
+
+
 def _register():
     """Makes our classes known to Keras, so that it loads saved models without custom objects."""
     importlib.import_module("arconvl_tf.models")
@@ -69,6 +79,8 @@ class _RegisterAtFirstUse(importlib.abc.MetaPathFinder):
         ours = name.startswith("arconvl_tf.") and name.split(".")[1] not in _WITHOUT_KERAS
         if name not in ("keras", "tensorflow") and not ours:
             return None
+        if ours:
+            _require_tensorflow()  # before Keras fails over a backend that may not even be installed
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None:

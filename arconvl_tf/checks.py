@@ -83,6 +83,7 @@ def finite_inputs(inputs, step):
         inputs: a tensor (n, …), or a structure of them.
         step: scalar, the number that a message gives to this step.
     """
+    inputs = keras.tree.map_structure(tf.convert_to_tensor, inputs)
     # A sum is infinite or NaN where one of its numbers is, and costs one pass.
     sums = [
         tf.reduce_sum(tf.cast(tf.reshape(part, [tf.shape(part)[0], -1]), tf.float32), axis=1)

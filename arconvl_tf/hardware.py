@@ -7,11 +7,9 @@ import pathlib
 import keras
 import tensorflow as tf
 
-if keras.backend.backend() != "tensorflow":
-    raise ImportError(
-        f'Expected Keras on TensorFlow. Received: KERAS_BACKEND="{keras.backend.backend()}". Set KERAS_BACKEND=tensorflow '
-        "before Keras is imported"
-    )
+if keras.backend.backend() != "tensorflow":  # in Keras' own file of settings, or imported before
+    received = keras.backend.backend()
+    raise ImportError(f"Expected Keras on TensorFlow. Received: the backend {received}. Set KERAS_BACKEND=tensorflow")
 
 # Instructions that multiply bfloat16 matrices; without them the type is emulated and far slower than float32.
 BFLOAT16_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}

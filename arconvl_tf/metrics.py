@@ -33,6 +33,22 @@ def class_wise_accuracy(recalls):
     return np.nanmean(recalls)
 
 
+def refuse_words(labels):
+    """Says what to do with labels that are words; Keras would not get as far as a step with them.
+
+    Raises:
+        ValueError: on an array, list or tensor of words.
+    """
+    if labels is None:
+        return
+    dtype = labels.dtype if hasattr(labels, "dtype") else np.asarray(labels).dtype
+    if dtype == tf.string or (isinstance(dtype, np.dtype) and dtype.kind in "SUO"):
+        raise ValueError(
+            "Expected class numbers as labels. Received: words. Number them: names, labels = np.unique(labels, "
+            "return_inverse=True)"
+        )
+
+
 def integer_labels(labels):
     """Labels as int64, shape (n,).
 
@@ -46,12 +62,8 @@ def integer_labels(labels):
         >>> integer_labels([[2.0], [0.0]]).numpy()
         array([2, 0])
     """
+    refuse_words(labels)
     labels = tf.convert_to_tensor(labels)
-    if labels.dtype == tf.string:
-        raise ValueError(
-            "Expected class numbers as labels. Received: words. Number them: names, labels = np.unique(labels, "
-            "return_inverse=True)"
-        )
     if labels.shape.rank is not None and labels.shape[1:].as_list() not in ([], [1]):
         raise ValueError(
             "Expected class numbers of shape (n,) or (n, 1); for one-hot labels give labels.argmax(axis=-1). "

@@ -11,7 +11,7 @@ import tensorflow as tf
 from arconvl_tf import checks
 from arconvl_tf.layers import ClassRegions
 from arconvl_tf.losses import ARConvLLoss
-from arconvl_tf.metrics import LatestScalars, MeanScalars, integer_labels
+from arconvl_tf.metrics import LatestScalars, MeanScalars, integer_labels, refuse_words
 from arconvl_tf.objectives import Objective
 from arconvl_tf.optimizers import optimizer_of, with_radius_optimizer
 
@@ -187,12 +187,14 @@ class PrototypeClassifier(keras.Model):
                 callbacks.append(tell)
             else:
                 callbacks = [tell, *keras.tree.flatten(callbacks or [])]
+        refuse_words(y)
         with checks.in_one_line():
             return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        refuse_words(y)
         with checks.in_one_line():
-            return super().evaluate(*args, **kwargs)
+            return super().evaluate(x, y, *args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         with checks.in_one_line():

@@ -130,6 +130,8 @@ class CommandLineTest(tf.test.TestCase):
             (["--set", "beta=0.5", "--beta", "1"], ["Expected beta once", "--beta and --set beta"]),
             (["--method", "gcpl", "--set", "pull_weight=inf"], ["`pull_weight`", "inf"]),
             (["--imbalance", "5000"], ["none of class 0"]),
+            (["--set", "distribution_weights=both"], ["`distribution_weights`", "released", "paper"]),
+            (["--momentum", "-1"], ["Expected a number ≥ 0. Received: -1"]),
             (["--beta", "big"], ["adaptive", "big"]),
             (["--epochs", "0"], ["epochs"]),
             (["--method", "cpl", "--beta", "1"], ["beta"]),

@@ -5,8 +5,8 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf import backbones
-from arconvl_tf.benchmark_models import with_stock_layers
-from arconvl_tf.layers import ELU, BatchNormalization, ClassRegions
+from arconvl_tf.benchmarks.models import with_stock_layers
+from arconvl_tf.layers import ELU, ClassRegions, FusedBatchNormalization
 
 
 class ClassRegionsTest(tf.test.TestCase):
@@ -47,7 +47,7 @@ class BatchNormalizationTest(tf.test.TestCase):
         super().setUp()
         rng = np.random.default_rng(0)
         self.images = rng.normal(3.0, 5.0, (8, 6, 6, 5)).astype("float32")
-        self.pair = keras.layers.BatchNormalization(), BatchNormalization()
+        self.pair = keras.layers.BatchNormalization(), FusedBatchNormalization()
         weights = [rng.uniform(0.5, 2.0, 5).astype("float32") for _ in range(4)]
         for layer in self.pair:
             layer.build(self.images.shape)
@@ -81,12 +81,12 @@ class BatchNormalizationTest(tf.test.TestCase):
         self.assertAllClose(*[layer(images, training=True) for layer in self.pair], rtol=1e-4, atol=1e-5)
 
     def test_renormalisation_is_left_to_keras(self):
-        self.pair = [layer_class(renorm=True) for layer_class in (keras.layers.BatchNormalization, BatchNormalization)]
+        self.pair = [layer_class(renorm=True) for layer_class in (keras.layers.BatchNormalization, FusedBatchNormalization)]
         self.assertAlike(training=True)
 
     def test_vectors_are_left_to_keras(self):
         vectors = self.images[:, 0, 0]
-        layer = BatchNormalization()
+        layer = FusedBatchNormalization()
         self.assertAllClose(layer(vectors, training=True), keras.layers.BatchNormalization()(vectors, training=True))
 
     def test_files_of_weights_go_from_one_to_the_other(self):

@@ -31,7 +31,7 @@ def toy_backbone(features=5):
 
 def compiled(seed=0, **options):
     keras.utils.set_random_seed(seed)
-    model = arc.ARConvL(toy_backbone(), COUNTS)
+    model = arc.ARConvL(toy_backbone(), class_counts=COUNTS)
     arguments = {"optimizer": keras.optimizers.SGD(0.1), "radius_optimizer": keras.optimizers.SGD(0.01)}
     model.compile(**{**arguments, "metrics": ["accuracy", arc.GMean()], **options})
     return model
@@ -109,7 +109,7 @@ class TrainStepTest(tf.test.TestCase):
         regular = keras.Sequential(
             [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3, kernel_regularizer=keras.regularizers.L2(50.0))]
         )
-        model = arc.ARConvL(regular, COUNTS)
+        model = arc.ARConvL(regular, class_counts=COUNTS)
         model.compile(keras.optimizers.SGD(0.0))
         logs = model.evaluate(images, labels, batch_size=48, verbose=0, return_dict=True)
         terms = sum(value for name, value in logs.items() if name.endswith("_loss"))
@@ -125,7 +125,7 @@ class TrainStepTest(tf.test.TestCase):
 
     def test_cpl_leaves_the_radii_alone(self):
         images, labels = toy_data()
-        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        model = arc.PrototypeClassifier(toy_backbone(), num_classes=3)
         model.compile(keras.optimizers.SGD(0.1), objective=arc.CPLLoss(), metrics=["accuracy"])
         model.fit(images, labels, epochs=3, verbose=0)
         self.assertAllEqual(model.class_regions.radii, np.full(3, np.float32(0.1)))
@@ -178,7 +178,7 @@ class TrainStepTest(tf.test.TestCase):
 
 class CompileErrorTest(tf.test.TestCase):
     def test_says_what_to_do(self):
-        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        model = arc.PrototypeClassifier(toy_backbone(), num_classes=3)
         for arguments, text in [
             ({}, "objective"),
             ({"objective": arc.CPLLoss(), "loss": "mse"}, "objective="),
@@ -189,7 +189,7 @@ class CompileErrorTest(tf.test.TestCase):
                 model.compile("sgd", **arguments)
 
     def test_counts_of_another_number_of_classes(self):
-        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        model = arc.PrototypeClassifier(toy_backbone(), num_classes=3)
         for objective in (arc.ClassBalancedLoss([5, 4, 3, 2]), arc.LogitAdjustmentLoss([5, 4]), arc.ARConvLLoss([5, 4])):
             with self.assertRaisesRegex(ValueError, "counts of 3 classes"):
                 model.compile("sgd", objective=objective)
@@ -228,7 +228,7 @@ class CompileErrorTest(tf.test.TestCase):
 
     def test_a_backbone_that_is_none(self):
         with self.assertRaisesRegex(ValueError, "Expected `backbone` to be a Keras model.*simple_cnn"):
-            arc.ARConvL(arc.backbones.simple_cnn, COUNTS)
+            arc.ARConvL(arc.backbones.simple_cnn, class_counts=COUNTS)
 
     def test_several_devices_are_refused(self):
         script = """
@@ -238,7 +238,7 @@ class CompileErrorTest(tf.test.TestCase):
             import keras
             import arconvl_tf as arc
             with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-                model = arc.ARConvL(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), [5, 5])
+                model = arc.ARConvL(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), class_counts=[5, 5])
                 model.compile("sgd")
         """
         result = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300)
@@ -247,41 +247,48 @@ class CompileErrorTest(tf.test.TestCase):
     def test_features_must_be_vectors(self):
         backbone = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
         with self.assertRaisesRegex(ValueError, "feature_dim"):
-            arc.ARConvL(backbone, COUNTS)
+            arc.ARConvL(backbone, class_counts=COUNTS)
 
 
-class Returning(arc.losses.Objective):
-    """An objective of one's own, made of a function."""
+class Returning(arc.Objective):
+    """An objective of one's own, made of a function of the samples' cross-entropies."""
 
-    def __init__(self, terms):
-        self.terms = terms
+    def __init__(self, terms, term_names=("mine",)):
+        self.terms, self.term_names = terms, term_names
 
-    def __call__(self, labels, squared_distances, centers=None, radii=None, sample_weight=None):
+    def call(self, labels, squared_distances, centers, radii):
         return self.terms(arc.baselines.cross_entropy(labels, -squared_distances))
 
 
 class OwnPartsTest(tf.test.TestCase):
-    def test_an_objective_returns_scalar_terms(self):
+    def trained(self, objective):
         images, labels = toy_data()
+        keras.utils.set_random_seed(0)
+        model = arc.PrototypeClassifier(toy_backbone(), num_classes=3)
+        model.compile(keras.optimizers.SGD(0.1), objective=objective)
+        logs = model.fit(images, labels, batch_size=16, epochs=2, shuffle=False, verbose=0).history
+        return model.class_regions.centers.numpy(), logs
 
-        def trained(objective):
-            keras.utils.set_random_seed(0)
-            model = arc.PrototypeClassifier(toy_backbone(), 3)
-            model.compile(keras.optimizers.SGD(0.1), objective=objective)
-            model.fit(images, labels, batch_size=16, epochs=2, shuffle=False, verbose=0)
-            return model.class_regions.centers.numpy()
+    def test_an_objective_returns_losses_of_samples_and_scalars(self):
+        def halved(values):
+            return {"one": values / 2, "other": arc.Term(values, scale=0.5), "none": 0.0, "nought": tf.constant(0.0)}
 
-        halves = Returning(
-            lambda values: {"one": tf.reduce_mean(values) / 2, "other": arc.losses.batch_mean(values) / 2, "none": 0.0, "nought": 0}
-        )
-        self.assertAllClose(trained(halves), trained(arc.CPLLoss()), rtol=1e-4, atol=1e-6)
+        halves = Returning(halved, ("one", "other", "none", "nought"))
+        centers, logs = self.trained(halves)
+        self.assertAllClose(centers, self.trained(arc.CPLLoss())[0], rtol=1e-4, atol=1e-6)
+        self.assertAllClose(logs["one_loss"], np.array(logs["loss"]) / 2, rtol=1e-5)
+
+    def test_what_an_objective_returns_is_what_it_declares(self):
         for terms, text in [
-            (lambda values: {"mine": values}, r"'mine': \(16,\)"),
+            (lambda values: {"mine": values[:, None]}, r"declares, mine. Received: mine \(16, 1\)"),
+            (lambda values: {"yours": values}, r"Received: yours \(16,\)"),
             (lambda values: tf.reduce_mean(values), "Received: .*Tensor"),
             (lambda values: {}, r"Received: \{\}"),
         ]:
-            with self.assertRaisesRegex(ValueError, "Expected Returning to return a dict of named scalar terms.*" + text):
-                trained(Returning(terms))
+            with self.assertRaisesRegex(ValueError, "Expected Returning.call to return the losses of samples.*" + text):
+                self.trained(Returning(terms))
+        with self.assertRaisesRegex(TypeError, "call"):
+            arc.Objective()
 
     def test_a_backbone_without_inputs_of_its_own_can_be_built_first(self):
         class Backbone(keras.Model):
@@ -297,7 +304,7 @@ class OwnPartsTest(tf.test.TestCase):
         trained = []
         for build_first in (True, False):
             keras.utils.set_random_seed(0)
-            model = arc.ARConvL(Backbone(), COUNTS)
+            model = arc.ARConvL(Backbone(), class_counts=COUNTS)
             if build_first:
                 model.build((None, 4, 4, 1))
                 self.assertEqual(model.count_params(), 16 * 5 + 5 + 4 * 5 + 3 * 5 + 3)
@@ -342,17 +349,15 @@ class SavingTest(tf.test.TestCase):
                 self.assertAllClose(result[f"arr_{index}"], expected, rtol=1e-6, atol=1e-7)
 
     def test_other_classifiers_come_back_with_their_objective(self):
-        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        model = arc.PrototypeClassifier(toy_backbone(), num_classes=3)
         model.compile(keras.optimizers.SGD(0.1), objective=arc.ARConvLLoss(COUNTS, beta=0.5), jit_compile=False)
         images, labels = toy_data()
         with tempfile.TemporaryDirectory() as folder:
             model.save(f"{folder}/model.keras")
             copy = keras.models.load_model(f"{folder}/model.keras")
         self.assertEqual(copy.objective.get_config(), model.objective.get_config())
-        self.assertAllClose(
-            copy.evaluate(images, labels, verbose=0, return_dict=True), model.evaluate(images, labels, verbose=0, return_dict=True)
-        )
-
+        before, after = [each.evaluate(images, labels, verbose=0, return_dict=True) for each in (model, copy)]
+        self.assertAllClose(after, before)
 
     def test_frozen_regions_stay_frozen(self):
         images, labels = toy_data()
@@ -375,13 +380,13 @@ class SavingTest(tf.test.TestCase):
 
     def test_deferred_weights_that_have_set_in_stay(self):
         images, labels = toy_data()
-        model = arc.PrototypeClassifier(toy_backbone(), 3)
+        model = arc.PrototypeClassifier(toy_backbone(), num_classes=3)
         model.compile(keras.optimizers.SGD(0.1), objective=arc.LDAMLoss(COUNTS))
         model.fit(images, labels, epochs=2, verbose=0, callbacks=[arc.DeferredReweighting(start=1)])
         with tempfile.TemporaryDirectory() as folder:
             model.save(f"{folder}/model.keras")
             copy = keras.models.load_model(f"{folder}/model.keras")
-        self.assertTrue(copy.objective.reweighted)
+        self.assertEqual([float(each.objective_state["reweighting"]) for each in (model, copy)], [1.0, 1.0])
         self.assertAllClose(copy.evaluate(images, labels, verbose=0), model.evaluate(images, labels, verbose=0))
 
 

@@ -29,6 +29,7 @@ def main():
     for stream in (sys.stdout, sys.stderr):  # a letter that a terminal or a pipe can't show must not end a training
         stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     # TensorFlow leaves oneDNN off on processors without AVX-512, where it helps as well: see notebooks/results/README.md.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     settings = types.SimpleNamespace(debug=False)

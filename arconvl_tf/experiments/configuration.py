@@ -19,7 +19,7 @@ class RunConfig:
     recipe: Recipe
     _: dataclasses.KW_ONLY
     method: str = "arconvl"
-    imbalance: Imbalance = Imbalance()
+    imbalance: Imbalance = dataclasses.field(default_factory=Imbalance)
     seed: int = 0
     feature_dim: int = 64
     image_size: int | None = None
