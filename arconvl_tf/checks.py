@@ -52,7 +52,7 @@ def checked_labels(labels, num_classes):
             0..k−1.
     """
     if labels is None:
-        raise ValueError("Expected pairs of inputs and labels. Received: inputs without labels. Give them as y, or in the dataset")
+        raise ValueError("Expected pairs of inputs and labels. Received: inputs without labels. Give both")
     if len(keras.tree.flatten(labels)) != 1:
         raise ValueError(f"Expected one vector of class numbers. Received: a {type(labels).__name__} of several labels")
     given = tf.convert_to_tensor(keras.tree.flatten(labels)[0])
@@ -61,7 +61,7 @@ def checked_labels(labels, num_classes):
     lowest, highest = tf.reduce_min(tf.concat([labels, [0]], 0)), tf.reduce_max(tf.concat([labels, [0]], 0))
     checks = require(
         (lowest >= 0) & (highest < num_classes),
-        f"Expected labels in 0..{num_classes - 1}. Received: labels from {{}} to {{}}. Number the classes from 0 without gaps",
+        f"Expected labels in 0..{num_classes - 1}. Received: labels from {{}} to {{}}. Number classes from 0 without gaps",
         lowest,
         highest,
     )
@@ -96,7 +96,7 @@ def finite_inputs(inputs, step):
     first = tf.argmin(tf.cast(tf.concat([finite, [False]], axis=0), tf.int32))
     checks = require(
         tf.reduce_all(finite),
-        "Expected finite inputs. Received: NaN or infinity in sample {} of the batch of step {} (both from 0). Mend or drop it",
+        "Expected finite inputs. Received: NaN or infinity in sample {} of the batch of step {} (from 0). Mend or drop it",
         first,
         step,
     )

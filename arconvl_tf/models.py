@@ -108,7 +108,7 @@ class PrototypeClassifier(keras.Model):
             optimizer = with_radius_optimizer(optimizer, radius_optimizer, self.class_regions)
         super().compile(optimizer=optimizer, **kwargs)
         # What the user gave, not what Keras resolved it to on this machine (`jit_compile="auto"`).
-        self._compile_arguments = keras.saving.serialize_keras_object(kwargs)
+        self._training.arguments = kwargs
         self._training.terms = MeanScalars([f"{name}_loss" for name in objective.term_names])
         self._training.readouts = LatestScalars(objective.readout_names)
         self._training.metrics = [self._training.terms] + [self._training.readouts] * bool(objective.readout_names)
@@ -170,7 +170,7 @@ class PrototypeClassifier(keras.Model):
         if not self.compiled:
             return {}
         parts = {"objective": self.objective, "optimizer": self.optimizer}
-        return {**self._compile_arguments, **keras.saving.serialize_keras_object(parts)}
+        return keras.saving.serialize_keras_object({**self._training.arguments, **parts})
 
     def compile_from_config(self, config):
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})

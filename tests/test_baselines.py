@@ -144,7 +144,7 @@ class InvarianceTest(tf.test.TestCase):
             self.assertAllClose(before, after, rtol=1e-10)
 
     def test_a_constant_added_to_every_distance_of_a_sample(self):
-        features, labels, centers, radii = (tf.constant(values) for values in random_batch())
+        _, labels, centers, radii = (tf.constant(values) for values in random_batch())
         distances = tf.constant(np.random.default_rng(0).uniform(0, 5, (7, 4)))
         shifted = distances + tf.constant(np.arange(7.0)[:, None])
         for name in ("cpl", "focal", "cb", "cb-focal", "la", "ldam-drw"):
@@ -154,12 +154,13 @@ class InvarianceTest(tf.test.TestCase):
             )
 
     def test_sample_weights_repeat_or_remove_samples(self):
-        features, labels, centers, radii = random_batch(n=4)
+        _, labels, centers, radii = random_batch(n=4)
+        weights = [2.0, 1.0, 0.0, 1.0]
         distances = tf.constant(np.random.default_rng(0).uniform(0, 5, (4, 4)))
         repeat = [0, 0, 1, 3]
         objectives = [method_named(name).make_objective(COUNTS, **options) for name, options in CASES]
         for objective in [*objectives, baselines.LDAMLoss(COUNTS, reweighted=True)]:
-            weighted = objective(tf.constant(labels), distances, tf.constant(centers), radii, sample_weight=[2.0, 1.0, 0.0, 1.0])
+            weighted = objective(tf.constant(labels), distances, tf.constant(centers), radii, sample_weight=weights)
             repeated = objective(tf.constant(labels[repeat]), tf.gather(distances, repeat), tf.constant(centers), radii)
             self.assertAllClose(weighted, repeated, rtol=1e-10, msg=type(objective).__name__)
 

@@ -69,7 +69,7 @@ class ProcessesTest(tf.test.TestCase):
 
     def test_failure_says_why(self):
         with self.assertRaisesRegex(OSError, "status 1: ZeroDivisionError"):
-            processes.output(processes.start("1 / 0"))
+            processes.output(processes.start("-c", "1 / 0"))
 
     def test_memory_counts_an_array_that_is_kept_and_the_peak_one_that_is_gone(self):
         before = processes.resident_megabytes()

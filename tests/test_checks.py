@@ -1,9 +1,11 @@
 """Wrong input is one line that says what was expected, what came and what to do."""
 
+import functools
 import os
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import keras
 import numpy as np
@@ -51,18 +53,16 @@ class OneLineTest(tf.test.TestCase):
             for options in ({}, {"run_eagerly": True}):
                 model, whole = compiled(**options), compiled(**options)
                 whole.fit(images[:32], labels[:32], batch_size=16, shuffle=False, verbose=0)
-                self.assertOneLine(
-                    lambda: model.fit(images, labels, batch_size=16, shuffle=False, verbose=0), "sample 5", "step 2", "drop it"
-                )
+                fit = functools.partial(model.fit, images, labels, batch_size=16, shuffle=False, verbose=0)
+                self.assertOneLine(fit, "sample 5", "step 2", "drop it")
                 for before, after in zip(whole.get_weights(), model.get_weights(), strict=True):
                     self.assertAllClose(before, after, rtol=1e-6, atol=1e-7)
 
     def test_a_loss_that_is_not_finite_stops_the_training(self):
         images, labels = toy_data()
         model = compiled(optimizer=keras.optimizers.SGD(1e30))
-        self.assertOneLine(
-            lambda: model.fit(images, labels, batch_size=16, epochs=5, verbose=0), "finite loss", "step ", "Lower the learning rate"
-        )
+        fit = functools.partial(model.fit, images, labels, batch_size=16, epochs=5, verbose=0)
+        self.assertOneLine(fit, "finite loss", "step ", "Lower the learning rate")
 
     def test_a_pipeline_of_whole_numbers_needs_no_look(self):
         images, labels = toy_data()
@@ -76,21 +76,17 @@ class OneLineTest(tf.test.TestCase):
 
     def test_class_counts_that_contradict_the_labels(self):
         images = toy_data(84)[0]
-        for counts, warned in [([48, 12, 24], False), ([480, 120, 240], False), ([12, 48, 24], True), ([0.5, 0.2, 0.3], False)]:
+        alike = [[48, 12, 24], [480, 120, 240], [0.5, 0.2, 0.3]]
+        for counts, warned in [*((counts, False) for counts in alike), ([12, 48, 24], True)]:
             model = arc.ARConvL(toy_backbone(), class_counts=counts)
             model.compile(keras.optimizers.SGD(0.01))
             labels = np.repeat(np.arange(3), [48, 12, 24])
-            with self.subTest(counts), self.captured_warnings() as caught:
+            with self.subTest(counts), warnings.catch_warnings(record=True, action="always") as caught:
                 model.fit(images, labels, verbose=0)
             texts = [str(warning.message) for warning in caught if "class_counts" in str(warning.message)]
             self.assertLen(texts, warned)
             for text in texts:
                 self.assertRegex(text, r"Expected .*\[12.*Received: \[48, 12, 24\].*give class_counts")
-
-    def captured_warnings(self):
-        import warnings
-
-        return warnings.catch_warnings(record=True, action="always")
 
     def test_freezing_needs_a_new_compile(self):
         images, labels = toy_data()
@@ -123,7 +119,7 @@ class OneLineTest(tf.test.TestCase):
             env={**os.environ, "KERAS_BACKEND": "numpy"},
         )
         last = result.stderr.strip().splitlines()[-1]
-        self.assertRegex(last, 'ImportError: Expected Keras on TensorFlow. Received: KERAS_BACKEND="numpy". Set KERAS_BACKEND')
+        self.assertRegex(last, 'ImportError: Expected Keras on TensorFlow. Received: KERAS_BACKEND="numpy". Set KERAS_')
 
 
 class RegistrationTest(tf.test.TestCase):
@@ -147,5 +143,5 @@ class RegistrationTest(tf.test.TestCase):
             self.assertEqual(result.returncode, 0, imports + result.stderr[-2000:])
 
     def test_importing_the_package_waits_for_tensorflow_until_it_is_needed(self):
-        script = "import sys, arconvl_tf, arconvl_tf.cli; assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
+        script = "import sys, arconvl_tf, arconvl_tf.cli; assert not {'tensorflow', 'keras'} & set(sys.modules)"
         subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,3 +1,5 @@
+import collections
+import contextlib
 import csv
 import io
 import json
@@ -6,23 +8,49 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
+from arconvl_tf import cli
+from arconvl_tf.cli import output
 from arconvl_tf.data.images import read_image
+from arconvl_tf.experiments import training
+
+output.CONSOLE.width = 200
 
 ARCONVL = [sys.executable, "-c", "import sys; sys.argv[0] = 'arconvl'; from arconvl_tf.cli import main; main()"]
+# What a terminal of the developer's own asks for stays out of it.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
+ENVIRONMENT |= {"COLUMNS": "200", "PYTHONUTF8": "1"}
+Result = collections.namedtuple("Result", "returncode stdout stderr")
 
 
 def arconvl(*arguments, **environment):
-    """Runs the command; what a terminal of the developer's own asks for stays out of it."""
-    kept = {name: value for name, value in os.environ.items() if name != "FORCE_COLOR"}
-    environment = {**kept, "COLUMNS": "200", "PYTHONUTF8": "1", **environment}
+    """Runs the command as a process of its own."""
     command = [*ARCONVL, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, env=environment)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=600, env={**ENVIRONMENT, **environment})
+
+
+def arconvl_here(*arguments):
+    """Runs the command in this process, which has TensorFlow at hand: the same `main`, without its seconds of starting."""
+    out, err = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)]
+    with (
+        mock.patch.object(sys, "argv", ["arconvl", *map(str, arguments)]),
+        mock.patch.dict(os.environ, ENVIRONMENT),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            cli.main()
+        except SystemExit as end:
+            return Result(end.code or 0, *[stream.buffer.getvalue().decode() for stream in (out, err)])
+        except Exception as error:  # with --debug
+            return Result(1, out.buffer.getvalue().decode(), f"Traceback … {type(error).__name__}: {error}")
 
 
 def write_png(path, pixels):
@@ -55,12 +83,13 @@ class CommandLineTest(tf.test.TestCase):
         self.assertEqual(versions["onednn"], os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"))
         self.assertIn("imbalance 10,", self.trained.stdout)
         self.assertNotIn("Steps in an epoch", self.trained.stdout)
-        again = arconvl("train", "--epochs", 12, "--beta", "adaptive", "--out", self.run_directory)
+        again = arconvl_here("train", "--epochs", 12, "--beta", "adaptive", "--out", self.run_directory)
         self.assertIn("finished before", again.stdout)
-        evaluated = arconvl("evaluate", self.run_directory)
+        evaluated = arconvl_here("evaluate", self.run_directory)
         self.assertIn(g_mean, evaluated.stdout)
-        self.assertOneLine(arconvl("evaluate", self.run_directory, "--logit-adjustment", "nan"), "a number ≥ 0")
+        self.assertOneLine(arconvl_here("evaluate", self.run_directory, "--logit-adjustment", "nan"), "a number ≥ 0")
 
+    @pytest.mark.slow
     def test_letters_that_a_pipe_cannot_take_end_no_training(self):
         out = self.folder / "in ascii"
         result = arconvl("train", "--epochs", 1, "--out", out, PYTHONIOENCODING="ascii")
@@ -76,7 +105,7 @@ class CommandLineTest(tf.test.TestCase):
             pixels = np.repeat(np.repeat(np.repeat(pixels, 2, 0), 2, 1), 3, 2) if number % 2 else pixels
             write_png(self.folder / "pictures" / f"{number:02}.png", pixels)
         as_csv = arconvl("predict", self.run_directory, self.folder / "pictures")
-        as_json = arconvl("predict", self.run_directory, self.folder / "pictures", "--format", "json")
+        as_json = arconvl_here("predict", self.run_directory, self.folder / "pictures", "--format", "json")
         rows, same_rows = list(csv.DictReader(io.StringIO(as_csv.stdout))), json.loads(as_json.stdout)
         self.assertEqual([row["image"] for row in rows], [row["image"] for row in same_rows])
         right = np.mean([int(row["class"]) == digits.target[number] for number, row in enumerate(same_rows)])
@@ -90,11 +119,12 @@ class CommandLineTest(tf.test.TestCase):
         inside = distances <= radii[logits.argmax(axis=1)]
         self.assertEqual([row["inside_region"] for row in same_rows], inside.tolist())
         (self.folder / "pictures" / "00.png").write_bytes(b"not a picture")
-        partly = arconvl("predict", self.run_directory, self.folder / "pictures")
+        partly = arconvl_here("predict", self.run_directory, self.folder / "pictures")
         self.assertOneLine(partly, "1 that can't", "00.png")
         kept = [(row["image"], row["class"]) for row in csv.DictReader(io.StringIO(partly.stdout))]
         self.assertEqual(kept, [(row["image"], row["class"]) for row in rows[1:]])
 
+    @pytest.mark.slow
     def test_own_folder_of_pictures_from_training_to_prediction(self):
         pictures, out = self.folder / "own pictures", self.folder / "own run"
         rng = np.random.default_rng(0)
@@ -104,19 +134,19 @@ class CommandLineTest(tf.test.TestCase):
                 pixels[:, label * 10 : label * 10 + 10] += 150
                 write_png(pictures / name / f"{number}.png", pixels)
         options = ["--image-size", 16, "--epochs", 60, "--batch-size", 16, "--backbone", "simple_cnn", "--augmentation", "none"]
-        trained = arconvl("train", "--dataset", pictures, "--out", out, *options)
+        trained = arconvl_here("train", "--dataset", pictures, "--out", out, *options)
         self.assertEqual(trained.returncode, 0, trained.stderr)
         metrics = json.loads((out / "metrics.json").read_text())
         self.assertEqual((metrics["class_names"], metrics["class_counts"]), (["häufig", "rare one"], [48, 10]))
         self.assertIn("classes as they are", trained.stdout)
         self.assertIn("Steps in an epoch: 4.", trained.stdout)
-        rows = json.loads(arconvl("predict", out, pictures / "rare one", "--format", "json").stdout)
+        rows = json.loads(arconvl_here("predict", out, pictures / "rare one", "--format", "json").stdout)
         self.assertGreaterEqual(np.mean([row["class"] == "rare one" for row in rows]), 0.9)
         moved = pictures.rename(self.folder / "moved")
-        self.assertOneLine(arconvl("evaluate", out), "Expected a data set", "own pictures")
-        self.assertIn(f"G-mean {metrics['test']['g_mean']:.3f}", arconvl("evaluate", out, "--dataset", moved).stdout)
+        self.assertOneLine(arconvl_here("evaluate", out), "Expected a data set", "own pictures")
+        self.assertIn(f"G-mean {metrics['test']['g_mean']:.3f}", arconvl_here("evaluate", out, "--dataset", moved).stdout)
         (moved / "häufig" / "0.png").unlink()
-        result = arconvl("evaluate", out, "--dataset", moved)
+        result = arconvl_here("evaluate", out, "--dataset", moved)
         self.assertOneLine(result, "the data of the run", "class_counts [48, 10]")
 
     def test_bad_input_is_one_line_and_writes_nothing(self):
@@ -143,30 +173,54 @@ class CommandLineTest(tf.test.TestCase):
             (["--keep", "3=5", "--minority", "odd"], ["`keep` alone"]),
             (["--dataset", "mnist", "--data-dir", self.folder / "empty"], ["tfds build mnist", "empty", "--data-dir"]),
         ]:
-            self.assertOneLine(arconvl("train", *arguments, "--out", out), *texts)
+            self.assertOneLine(arconvl_here("train", *arguments, "--out", out), *texts)
             self.assertFalse(out.exists(), arguments)
+
+    def test_a_crash_is_one_line_and_debug_shows_where_it_came_from(self):
+        with mock.patch.object(training, "load_run_data", side_effect=ZeroDivisionError("of ours")):
+            arguments = ["train", "--out", self.folder / "crash"]
+            self.assertOneLine(arconvl_here(*arguments), "ZeroDivisionError: of ours", "--debug")
+            self.assertIn("Traceback … ZeroDivisionError", arconvl_here(*arguments, "--debug").stderr)
+        debugged = arconvl("evaluate", self.folder / "no run", "--debug")
+        self.assertIn("Traceback (most recent call last)", debugged.stderr)
+        self.assertIn("in evaluate", debugged.stderr)
+
+    def test_the_papers_readings_are_options(self):
+        out = self.folder / "readings"
+        numbers = {"momentum": 0.9, "weight_decay": 1e-4, "pixel_scale": 0.00392}
+        options = [part for name, value in numbers.items() for part in (f"--{name.replace('_', '-')}", value)]
+        trained = arconvl_here("train", "--epochs", 1, "--out", out, "--set", "distribution_weights=paper", *options)
+        self.assertEqual(trained.returncode, 0, trained.stderr)
+        config = json.loads((out / "config.json").read_text())
+        self.assertEqual(config["loss_options"], {"distribution_weights": "paper"})
+        self.assertEqual({name: config["recipe"][name] for name in numbers}, numbers)
+        self.assertOneLine(arconvl_here("train", "--epochs", 1, "--out", out), "distribution_weights paper in place of None")
+
+    def test_the_module_is_the_command(self):
+        result = subprocess.run([sys.executable, "-m", "arconvl_tf", "--version"], capture_output=True, text=True)
+        self.assertIn("arconvl, version ", result.stdout)
 
     def test_data_shows_counts_and_draws_examples(self):
         sheet = self.folder / "sheet.png"
-        result = arconvl("data", "digits", "--imbalance", 20, "--out", sheet)
+        result = arconvl_here("data", "digits", "--imbalance", 20, "--out", sheet)
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertRegex(result.stdout, r"0 +│ 6 +│ 1 +│ 36")
         self.assertIn("imbalance ratio 24.33", result.stdout)
         self.assertIn("shows as well: 0", result.stdout)
         self.assertEqual(tf.io.decode_png(sheet.read_bytes()).shape[-1], 4)
-        self.assertOneLine(arconvl("data", "minst"), "minst", "fashion_mnist")
+        self.assertOneLine(arconvl_here("data", "minst"), "minst", "fashion_mnist")
 
     def test_classes_can_be_thinned_by_hand(self):
         sheet = self.folder / "sheet by hand.png"
-        by_count = arconvl("data", "digits", "--keep", "3=7", "--keep", "0=20", "--out", sheet).stdout
+        by_count = arconvl_here("data", "digits", "--keep", "3=7", "--keep", "0=20", "--out", sheet).stdout
         self.assertRegex(by_count, r"0 +│ 18 +│ 2 ")
         self.assertRegex(by_count, r"3 +│ 6 +│ 1 ")
-        by_class = arconvl("data", "digits", "--minority", "3,0", "--imbalance", 20, "--out", sheet).stdout
+        by_class = arconvl_here("data", "digits", "--minority", "3,0", "--imbalance", 20, "--out", sheet).stdout
         self.assertRegex(by_class, r"0 +│ 6 +│ 1 ")
         self.assertRegex(by_class, r"3 +│ 6 +│ 1 ")
 
     def test_another_run_is_not_overwritten(self):
-        self.assertOneLine(arconvl("train", "--seed", 7, "--out", self.run_directory), "seed 0 in place of 7")
+        self.assertOneLine(arconvl_here("train", "--seed", 7, "--out", self.run_directory), "seed 0 in place of 7")
 
     def test_bad_pictures_and_directories(self):
         (self.folder / "broken.png").write_bytes(b"not a picture")
@@ -178,5 +232,5 @@ class CommandLineTest(tf.test.TestCase):
             ([self.folder / "no run", self.folder / "broken.png"], ["no run"]),
             ([self.run_directory], ["IMAGES"]),
         ]:
-            self.assertOneLine(arconvl("predict", *arguments), *texts)
-        self.assertOneLine(arconvl("evaluate", self.folder / "no run"), "no run")
+            self.assertOneLine(arconvl_here("predict", *arguments), *texts)
+        self.assertOneLine(arconvl_here("evaluate", self.folder / "no run"), "no run")

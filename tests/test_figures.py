@@ -39,7 +39,7 @@ class FiguresTest(tf.test.TestCase):
         script = """
 import matplotlib
 matplotlib.use("svg")
-from arconvl_tf.experiments import runner
+from arconvl_tf.experiments import training
 assert matplotlib.get_backend() == "svg", matplotlib.get_backend()
 """
         subprocess.run([sys.executable, "-c", script], check=True)

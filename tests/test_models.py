@@ -1,3 +1,4 @@
+import gc
 import pathlib
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import textwrap
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import arconvl_tf as arc
@@ -114,6 +116,22 @@ class TrainStepTest(tf.test.TestCase):
         logs = model.evaluate(images, labels, batch_size=48, verbose=0, return_dict=True)
         terms = sum(value for name, value in logs.items() if name.endswith("_loss"))
         self.assertAllClose(logs["loss"] - terms, 50.0 * np.sum(np.square(regular.layers[-1].kernel)), rtol=1e-4)
+
+    def test_a_vector_of_own_losses_is_summed_as_in_keras(self):
+        @keras.saving.register_keras_serializable("tests")
+        class Activity(keras.layers.Layer):
+            def call(self, features):
+                self.add_loss(tf.reduce_sum(features**2, axis=1))
+                return features
+
+        images, labels = toy_data()
+        backbone = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3), Activity()])
+        model = arc.ARConvL(backbone, class_counts=COUNTS)
+        model.compile(keras.optimizers.SGD(0.0))
+        logs = model.evaluate(images, labels, batch_size=48, verbose=0, return_dict=True)
+        terms = sum(value for name, value in logs.items() if name.endswith("_loss"))
+        self.assertAllClose(logs["loss"] - terms, np.sum(backbone.predict(images, verbose=0) ** 2), rtol=1e-4)
+        model.fit(images, labels, verbose=0)
 
     def test_a_weight_of_zero_removes_a_sample(self):
         images, labels = toy_data(32)
@@ -378,6 +396,39 @@ class SavingTest(tf.test.TestCase):
             for before, after in zip(state, copied):
                 self.assertAllEqual(before, after)
 
+    def test_inside_another_functional_model(self):
+        """A symbolic call of its own would leave a node in the saved file that leads nowhere."""
+        images, labels = toy_data()
+        inner = compiled()
+        inner.fit(images, labels, verbose=0)
+        inputs = keras.Input((4, 4, 1))
+        outer = keras.Model(inputs, keras.layers.Softmax()(inner(keras.layers.Rescaling(1.0)(inputs))))
+        with tempfile.TemporaryDirectory() as folder:
+            outer.save(f"{folder}/model.keras")
+            copy = keras.models.load_model(f"{folder}/model.keras")
+        self.assertAllClose(copy.predict(images, verbose=0), tf.nn.softmax(inner.predict(images, verbose=0)))
+
+    def test_an_eager_compile_is_saved(self):
+        images, labels = toy_data()
+        model = compiled(run_eagerly=True, weighted_metrics=[arc.GMean(name="weighted")])
+        model.fit(images, labels, verbose=0)
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(f"{folder}/model.keras")
+            copy = keras.models.load_model(f"{folder}/model.keras")
+        self.assertTrue(copy.run_eagerly)
+        self.assertAllClose(copy.evaluate(images, labels, verbose=0), model.evaluate(images, labels, verbose=0))
+
+    def test_what_cannot_be_saved_is_no_reason_not_to_train(self):
+        class Unsaved(arc.GMean):
+            def get_config(self):
+                raise TypeError("no configuration")  # as many a metric made for one notebook
+
+        images, labels = toy_data()
+        model = compiled(metrics=[Unsaved()], run_eagerly=True)
+        model.fit(images, labels, verbose=0)
+        with tempfile.TemporaryDirectory() as folder, self.assertRaisesRegex(TypeError, "no configuration"):
+            model.save(f"{folder}/model.keras")
+
     def test_deferred_weights_that_have_set_in_stay(self):
         images, labels = toy_data()
         model = arc.PrototypeClassifier(toy_backbone(), num_classes=3)
@@ -388,6 +439,41 @@ class SavingTest(tf.test.TestCase):
             copy = keras.models.load_model(f"{folder}/model.keras")
         self.assertEqual([float(each.objective_state["reweighting"]) for each in (model, copy)], [1.0, 1.0])
         self.assertAllClose(copy.evaluate(images, labels, verbose=0), model.evaluate(images, labels, verbose=0))
+
+
+class TracingTest(tf.test.TestCase):
+    def test_a_step_is_traced_once(self):
+        """A second tracing would double the time before the first step, and what stays in memory after the model."""
+        images, labels = toy_data()
+        for metrics in ([], ["accuracy", arc.GMean()]):
+            model, traced = compiled(metrics=metrics), []
+            step = model.train_step
+            model.train_step = lambda data: traced.append(data) or step(data)
+            model.fit(images, labels, batch_size=16, epochs=2, verbose=0)
+            self.assertLen(traced, 1)
+
+    @pytest.mark.slow
+    def test_a_fit_leaves_at_most_twice_the_graphs_of_a_plain_keras_model(self):
+        """TensorFlow never lets go of a traced step that holds a branch, and Keras' own metrics have some."""
+        images, labels = toy_data()
+
+        def operations_left(build):
+            gc.collect()
+            before = sum(type(each).__name__ == "Operation" for each in gc.get_objects())
+            for _ in range(3):
+                build().fit(images, labels, batch_size=16, validation_data=(images, labels), verbose=0)
+            gc.collect()
+            return (sum(type(each).__name__ == "Operation" for each in gc.get_objects()) - before) / 3
+
+        def plain():
+            model = keras.Sequential([toy_backbone(), keras.layers.Dense(3)])
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile(keras.optimizers.SGD(0.1), loss=loss, metrics=["accuracy", arc.GMean()])
+            return model
+
+        ours, theirs = operations_left(compiled), operations_left(plain)
+        print(f"operations left by a fit: {ours:.0f}, of plain Keras {theirs:.0f}")
+        self.assertLess(ours, 2.5 * theirs)
 
 
 class PrecisionTest(tf.test.TestCase):

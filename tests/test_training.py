@@ -124,7 +124,8 @@ class RunTest(tf.test.TestCase):
             self.assertAllEqual(before, after)
 
     def test_nothing_is_written_on_bad_options(self):
-        for changes in ({"imbalance": Imbalance(1e6)}, {"method": "none"}, {"loss_options": {"gama": 1}}, {"dataset": "digit"}):
+        bad = {"imbalance": Imbalance(1e6), "method": "none", "loss_options": {"gama": 1}, "dataset": "digit"}
+        for changes in ({name: value} for name, value in bad.items()):
             with self.assertRaises(ValueError):
                 training.run(dataclasses.replace(CONFIG, **changes), self.directory)
             self.assertFalse(self.directory.path.exists())

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 
-def start(script):
-    """Starts Python on a script and does not wait; for `output`."""
-    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*arguments):
+    """Starts Python with the given arguments and does not wait; for `output`."""
+    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def output(process):
@@ -32,7 +32,7 @@ def start_measuring(statement, *arguments):
         statement: imports the function under the name `measure`.
         *arguments: of the function, numbers and strings; it returns what JSON can carry.
     """
-    return start(f"import json\n{statement}\nprint(json.dumps(measure(*{arguments!r})))")
+    return start("-c", f"import json\n{statement}\nprint(json.dumps(measure(*{arguments!r})))")
 
 
 def measured(process):
