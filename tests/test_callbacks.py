@@ -3,6 +3,7 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import arconvl_tf as arc
@@ -52,6 +53,7 @@ class BestEpochTest(tf.test.TestCase):
             model.fit(ones, ones, epochs=5, validation_data=(ones, ones), validation_freq=2, callbacks=[best], verbose=0)
         self.assertEqual(best.epoch, 3)  # validated: 1 and 3, and the loss falls
 
+    @pytest.mark.slow
     def test_a_loss_is_minimised_and_a_metric_says_its_direction(self):
         """Keras' own callbacks ask the metric as well."""
         images, labels = toy_data(60)

@@ -9,6 +9,7 @@ import warnings
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import arconvl_tf as arc
@@ -31,6 +32,7 @@ class OneLineTest(tf.test.TestCase):
         images, labels = toy_data()
         words = np.array(["a", "b", "c"])[labels]
         for options in ({}, {"run_eagerly": True}, {"steps_per_execution": 2}):
+            model = compiled(**options)
             for given, texts in [
                 (labels + 1, ["labels in 0..2", "to 3", "from 0 without gaps"]),
                 (labels - 1, ["labels in 0..2", "from -1"]),
@@ -39,24 +41,23 @@ class OneLineTest(tf.test.TestCase):
                 (words, ["class numbers", "words", "np.unique"]),
                 (None, ["pairs of inputs and labels", "without labels"]),
             ]:
-                for call in ("fit", "evaluate"):
-                    step = getattr(compiled(**options), call)
-                    self.assertOneLine(lambda: step(images, given, batch_size=16, verbose=0), *texts)
+                for call in (model.fit, model.evaluate):
+                    self.assertOneLine(functools.partial(call, images, given, batch_size=16, verbose=0), *texts)
         self.assertOneLine(lambda: compiled().train_on_batch(images, labels + 1), "labels in 0..2")
         self.assertOneLine(lambda: compiled().test_on_batch(images, labels + 1), "labels in 0..2")
 
+    @pytest.mark.slow
     def test_one_nan_pixel_is_named_before_it_spoils_a_weight(self):
         images, labels = toy_data(48)
-        images[37, 2, 1] = np.nan  # sample 5 of the third batch of 16
-        for bad in (np.nan, np.inf, -np.inf):
-            images[37, 2, 1] = bad
-            for options in ({}, {"run_eagerly": True}):
-                model, whole = compiled(**options), compiled(**options)
-                whole.fit(images[:32], labels[:32], batch_size=16, shuffle=False, verbose=0)
-                fit = functools.partial(model.fit, images, labels, batch_size=16, shuffle=False, verbose=0)
-                self.assertOneLine(fit, "sample 5", "step 2", "drop it")
-                for before, after in zip(whole.get_weights(), model.get_weights(), strict=True):
-                    self.assertAllClose(before, after, rtol=1e-6, atol=1e-7)
+        whole = compiled()
+        whole.fit(images[:32], labels[:32], batch_size=16, shuffle=False, verbose=0)
+        for bad, options in ((np.nan, {}), (np.inf, {}), (-np.inf, {"run_eagerly": True})):
+            images[37, 2, 1] = bad  # sample 5 of the third batch of 16
+            model = compiled(**options)
+            fit = functools.partial(model.fit, images, labels, batch_size=16, shuffle=False, verbose=0)
+            self.assertOneLine(fit, "sample 5", "step 2", "drop it")
+            for before, after in zip(whole.get_weights(), model.get_weights(), strict=True):
+                self.assertAllClose(before, after, rtol=1e-5, atol=1e-6)
 
     def test_a_loss_that_is_not_finite_stops_the_training(self):
         images, labels = toy_data()
@@ -123,6 +124,7 @@ class OneLineTest(tf.test.TestCase):
 
 
 class RegistrationTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_saved_models_load_in_whatever_order_things_are_imported(self):
         for imports in (
             "import arconvl_tf, keras",

@@ -97,6 +97,7 @@ class CommandLineTest(tf.test.TestCase):
         self.assertIn(r"\u03b2 0.", result.stdout)
         self.assertTrue((out / "metrics.json").exists())
 
+    @pytest.mark.slow
     def test_predict_classifies_pictures(self):
         digits = load_digits()
         for number in range(20):
@@ -176,6 +177,7 @@ class CommandLineTest(tf.test.TestCase):
             self.assertOneLine(arconvl_here("train", *arguments, "--out", out), *texts)
             self.assertFalse(out.exists(), arguments)
 
+    @pytest.mark.slow
     def test_a_crash_is_one_line_and_debug_shows_where_it_came_from(self):
         with mock.patch.object(training, "load_run_data", side_effect=ZeroDivisionError("of ours")):
             arguments = ["train", "--out", self.folder / "crash"]
@@ -185,6 +187,7 @@ class CommandLineTest(tf.test.TestCase):
         self.assertIn("Traceback (most recent call last)", debugged.stderr)
         self.assertIn("in evaluate", debugged.stderr)
 
+    @pytest.mark.slow
     def test_the_papers_readings_are_options(self):
         out = self.folder / "readings"
         numbers = {"momentum": 0.9, "weight_decay": 1e-4, "pixel_scale": 0.00392}

@@ -4,6 +4,7 @@ import sys
 import tempfile
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from arconvl_tf.experiments import figures
@@ -35,6 +36,7 @@ class FiguresTest(tf.test.TestCase):
         ):
             self.assertLess(np.prod(self.drawn(figure)), 10e6)
 
+    @pytest.mark.slow
     def test_importing_it_leaves_the_display_alone(self):
         script = """
 import matplotlib

@@ -97,6 +97,7 @@ class TrainStepTest(tf.test.TestCase):
         for name in ("loss", "region_loss", "margin_loss", "center_loss"):
             self.assertAllClose(whole[name], parts[name], rtol=1e-4)
 
+    @pytest.mark.slow
     def test_learns_and_its_radii_enclose_their_class(self):
         images, labels = toy_data(300)
         model = compiled()
@@ -248,6 +249,7 @@ class CompileErrorTest(tf.test.TestCase):
         with self.assertRaisesRegex(ValueError, "Expected `backbone` to be a Keras model.*simple_cnn"):
             arc.ARConvL(arc.backbones.simple_cnn, class_counts=COUNTS)
 
+    @pytest.mark.slow
     def test_several_devices_are_refused(self):
         script = """
             import tensorflow as tf
@@ -334,6 +336,7 @@ class OwnPartsTest(tf.test.TestCase):
 
 
 class SavingTest(tf.test.TestCase):
+    @pytest.mark.slow
     def test_a_new_process_loads_predicts_and_goes_on_training(self):
         """Stop, load without custom objects in a new process, train on: the same weights as without the stop."""
         images, labels = toy_data()

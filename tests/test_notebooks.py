@@ -1,6 +1,7 @@
 import pathlib
 
 import nbformat
+import pytest
 import tensorflow as tf
 from nbclient import NotebookClient
 
@@ -15,6 +16,7 @@ class NotebookTest(tf.test.TestCase):
             self.assertEqual([cell.execution_count for cell in cells], list(range(1, len(cells) + 1)), path.name)
             self.assertNotIn("error", [output.output_type for cell in cells for output in cell.outputs])
 
+    @pytest.mark.slow
     def test_the_quickstart_runs_and_tells_the_truth(self):
         """Executed afresh, the rare digits gain as the text says."""
         notebook = nbformat.read(NOTEBOOKS[0], as_version=4)

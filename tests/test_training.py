@@ -85,6 +85,7 @@ class RunTest(tf.test.TestCase):
         self.assertIn("finite loss", json.loads(self.directory.file("failed.json").read_text())["reason"])
         self.assertFalse(self.directory.finished(config))
 
+    @pytest.mark.slow
     def test_the_best_epoch_is_saved_and_tested_and_the_last_is_tested_beside_it(self):
         class Spoiler(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, logs=None):
@@ -107,6 +108,7 @@ class RunTest(tf.test.TestCase):
         # The optimizer in the file is that of the best epoch.
         self.assertEqual(int(model.optimizer.iterations), (metrics["best_epoch"] + 1) * len(splits.train))
 
+    @pytest.mark.slow
     def test_where_validation_decides_nothing_the_record_says_so(self):
         recipe = RECIPE.changed(epochs=3, learning_rate=1e-3)
         metrics = training.run(dataclasses.replace(CONFIG, imbalance=Imbalance(20), recipe=recipe), self.directory)
@@ -116,6 +118,7 @@ class RunTest(tf.test.TestCase):
         self.assertEqual(rows[metrics["best_epoch"]], max(rows))
         self.assertRegex(metrics["choice"], r"val_g_mean was 0 in every epoch, .*: epoch \d is the one with the best val_class")
 
+    @pytest.mark.slow
     def test_same_seed_same_result(self):
         config = dataclasses.replace(CONFIG, recipe=RECIPE.changed(epochs=1))
         splits = training.load_run_data(config)
