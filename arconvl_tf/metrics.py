@@ -33,19 +33,23 @@ def class_wise_accuracy(recalls):
     return np.nanmean(recalls)
 
 
-def refuse_words(labels):
-    """Says what to do with labels that are words; Keras would not get as far as a step with them.
+def require_class_numbers(labels):
+    """Says what to do with labels that can't be class numbers by their type or shape.
 
     Raises:
-        ValueError: on an array, list or tensor of words.
+        ValueError: on words, or on another shape than (n,) or (n, 1), that of one-hot labels for instance.
     """
-    if labels is None:
-        return
-    dtype = labels.dtype if hasattr(labels, "dtype") else np.asarray(labels).dtype
-    if dtype == tf.string or (isinstance(dtype, np.dtype) and dtype.kind in "SUO"):
+    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
+    if labels.dtype == tf.string or (isinstance(labels.dtype, np.dtype) and labels.dtype.kind in "SUO"):
         raise ValueError(
             "Expected class numbers as labels. Received: words. Number them: names, labels = np.unique(labels, "
             "return_inverse=True)"
+        )
+    shape = tf.TensorShape(labels.shape)
+    if shape.rank is not None and shape[1:].as_list() not in ([], [1]):
+        raise ValueError(
+            "Expected class numbers of shape (n,) or (n, 1); for one-hot labels give labels.argmax(axis=-1). "
+            f"Received: labels of shape {tuple(shape)}"
         )
 
 
@@ -62,13 +66,7 @@ def integer_labels(labels):
         >>> integer_labels([[2.0], [0.0]]).numpy()
         array([2, 0])
     """
-    refuse_words(labels)
-    labels = tf.convert_to_tensor(labels)
-    if labels.shape.rank is not None and labels.shape[1:].as_list() not in ([], [1]):
-        raise ValueError(
-            "Expected class numbers of shape (n,) or (n, 1); for one-hot labels give labels.argmax(axis=-1). "
-            f"Received: labels of shape {tuple(labels.shape)}"
-        )
+    require_class_numbers(labels)
     return tf.reshape(tf.cast(labels, tf.int64), [-1])
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from arconvl_tf import checks
 from arconvl_tf.layers import ClassRegions
 from arconvl_tf.losses import ARConvLLoss
-from arconvl_tf.metrics import LatestScalars, MeanScalars, integer_labels, refuse_words
+from arconvl_tf.metrics import LatestScalars, MeanScalars, integer_labels, require_class_numbers
 from arconvl_tf.objectives import Objective
 from arconvl_tf.optimizers import optimizer_of, with_radius_optimizer
 
@@ -179,7 +179,6 @@ class PrototypeClassifier(keras.Model):
 
     def fit(self, x=None, y=None, *args, callbacks=None, **kwargs) -> keras.callbacks.History:
         """As `keras.Model.fit`; it tells a dataset of this library which epoch it draws (see `Splits.epoch`)."""
-        self._compare_counts(y)
         epoch = getattr(x, "epoch", None)
         if isinstance(epoch, tf.Variable):
             tell = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
@@ -187,12 +186,13 @@ class PrototypeClassifier(keras.Model):
                 callbacks.append(tell)
             else:
                 callbacks = [tell, *keras.tree.flatten(callbacks or [])]
-        refuse_words(y)
+        _check_array(y)
+        self._compare_counts(y)
         with checks.in_one_line():
             return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        refuse_words(y)
+        _check_array(y)
         with checks.in_one_line():
             return super().evaluate(x, y, *args, **kwargs)
 
@@ -313,6 +313,12 @@ class PrototypeClassifier(keras.Model):
             if not learns:
                 part.trainable = False
         return model
+
+
+def _check_array(labels):
+    """Labels in an array are looked at before Keras does, which stumbles over some kinds of them in its own words."""
+    if isinstance(labels, (list, np.ndarray)):
+        require_class_numbers(labels)
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
