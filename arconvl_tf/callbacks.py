@@ -46,6 +46,7 @@ class BestEpoch(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.epoch, self.value, self._key, self._kept = None, None, (-math.inf,), None
+        self._rising, self._always_zero = True, True
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -59,9 +60,10 @@ class BestEpoch(keras.callbacks.Callback):
         if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "val_loss", self.monitor)):
             return
         value = float(logs[self.monitor])
-        self._rises = self.mode == "max" or (self.mode == "auto" and _rises(self.model, self.monitor))
-        undecided = self._rises and value == 0
-        key = (value if self._rises else -value, float(logs.get(self.second, 0.0)) if undecided else 0.0)
+        self._rising = self.mode == "max" or (self.mode == "auto" and _rises(self.model, self.monitor))
+        self._always_zero &= value == 0
+        undecided = self._rising and value == 0
+        key = (value if self._rising else -value, float(logs.get(self.second, 0.0)) if undecided else 0.0)
         if key >= self._key:
             self.epoch, self.value, self._key = epoch, value, key
             self._kept = [np.array(variable) for variable in _variables(self.model)]
@@ -75,10 +77,10 @@ class BestEpoch(keras.callbacks.Callback):
     def reason(self) -> str:
         if self.epoch is None:
             return f"No epoch had a finite loss and a finite {self.monitor}."
-        if self._rises and self.value == 0:
+        if self._rising and self._always_zero:
             how = f"the one with the best {self.second}" if any(self._key) else "the last one"
             return f"{self.monitor} was 0 in every epoch, so it could not choose: epoch {self.epoch} is {how}."
-        return f"Epoch {self.epoch} has the {'highest' if self._rises else 'lowest'} {self.monitor}, {self.value:.4g}."
+        return f"Epoch {self.epoch} has the {'highest' if self._rising else 'lowest'} {self.monitor}, {self.value:.4g}."
 
 
 def _variables(model):

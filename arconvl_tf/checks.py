@@ -57,21 +57,23 @@ def checked_labels(labels, num_classes):
         raise ValueError(f"Expected one vector of class numbers. Received: a {type(labels).__name__} of several labels")
     given = tf.convert_to_tensor(keras.tree.flatten(labels)[0])
     labels = integer_labels(given)
-    # An empty batch, which a replica may get, has no smallest label.
-    lowest, highest = tf.reduce_min(tf.concat([labels, [0]], 0)), tf.reduce_max(tf.concat([labels, [0]], 0))
+    checks = []
+    if given.dtype.is_floating:
+        part = tf.abs(tf.reshape(given, [-1]) - tf.cast(labels, given.dtype))
+        checks = require(
+            tf.reduce_all(part == 0),
+            "Expected whole numbers as labels. Received: one with a fraction of {}. Soft targets are not supported",
+            tf.reduce_max(part),
+        )
+    with tf.control_dependencies(checks):  # NaN is no whole number, and would be a strange one after all
+        # An empty batch, which a replica may get, has no smallest label.
+        lowest, highest = tf.reduce_min(tf.concat([labels, [0]], 0)), tf.reduce_max(tf.concat([labels, [0]], 0))
     checks = require(
         (lowest >= 0) & (highest < num_classes),
         f"Expected labels in 0..{num_classes - 1}. Received: labels from {{}} to {{}}. Number classes from 0 without gaps",
         lowest,
         highest,
     )
-    if given.dtype.is_floating:
-        part = tf.abs(tf.reshape(given, [-1]) - tf.cast(labels, given.dtype))
-        checks += require(
-            tf.reduce_all(part == 0),
-            "Expected whole numbers as labels. Received: one with a fraction of {}. Soft targets are not supported",
-            tf.reduce_max(part),
-        )
     with tf.control_dependencies(checks):  # otherwise some operation on wrong labels may fail first, in its own words
         return tf.identity(labels)
 
@@ -96,7 +98,8 @@ def finite_inputs(inputs, step):
     first = tf.argmin(tf.cast(tf.concat([finite, [False]], axis=0), tf.int32))
     checks = require(
         tf.reduce_all(finite),
-        "Expected finite inputs. Received: NaN or infinity in sample {} of the batch of step {} (from 0). Mend or drop it",
+        "Expected finite inputs. Received: NaN or infinity in sample {} of the batch of training step {} (from 0). Mend or "
+        "drop it",
         first,
         step,
     )
@@ -108,8 +111,8 @@ def require_finite_loss(loss, step):
     """Fails, as `require` does, once the loss of a step is not finite."""
     require(
         tf.math.is_finite(loss),
-        "Expected a finite loss. Received: {} at step {} (from 0), from finite inputs. Lower the learning rate, or the "
-        "loss's numbers",
+        "Expected a finite loss. Received: {} at training step {} (from 0), from finite inputs. Lower the learning rate, or "
+        "the numbers of the loss",
         loss,
         step,
     )

@@ -49,8 +49,8 @@ class PrototypeClassifier(keras.Model):
         (2, 3)
     """
 
-    def __init__(self, backbone: keras.Layer, *, num_classes: int, name: str | None = None, **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(self, backbone: keras.Layer, *, num_classes: int, name: str | None = None):
+        super().__init__(name=name)
         if not isinstance(backbone, keras.Layer):
             raise ValueError(f"Expected `backbone` to be a Keras model (n, …) → (n, d). Received: backbone={backbone!r}")
         self.backbone = backbone
@@ -116,7 +116,7 @@ class PrototypeClassifier(keras.Model):
             name: keras.Variable(value, dtype="float32", trainable=False, name=name)
             for name, value in objective.initial_state().items()
         }
-        self._training.variables = None
+        self._training.variables = self.trainable_variables if self.built else None
         if self.built:
             self.optimizer.build(self.trainable_variables)
             # Metrics make their variables when they are first used: inside a step, it would be traced a second time.
@@ -179,14 +179,17 @@ class PrototypeClassifier(keras.Model):
 
     def fit(self, x=None, y=None, *args, callbacks=None, **kwargs) -> keras.callbacks.History:
         """As `keras.Model.fit`; it tells a dataset of this library which epoch it draws (see `Splits.epoch`)."""
-        epoch = getattr(x, "epoch", None)
-        if isinstance(epoch, tf.Variable):
+        epoch = _told_epoch(x)
+        if epoch is not None:
             tell = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
+            kwargs.setdefault("shuffle", False)  # the dataset shuffles itself
             if isinstance(callbacks, keras.callbacks.CallbackList):
-                callbacks.append(tell)
+                callbacks.callbacks.append(tell)
             else:
                 callbacks = [tell, *keras.tree.flatten(callbacks or [])]
         _check_array(y)
+        if isinstance(kwargs.get("validation_data"), (tuple, list)):
+            _check_array(kwargs["validation_data"][1])
         self._compare_counts(y)
         with checks.in_one_line():
             return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
@@ -313,6 +316,15 @@ class PrototypeClassifier(keras.Model):
             if not learns:
                 part.trainable = False
         return model
+
+
+def _told_epoch(dataset):
+    """The variable from which a dataset of this library reads its epoch, also where others were made from it."""
+    epoch = getattr(dataset, "epoch", None)
+    if isinstance(epoch, tf.Variable):
+        return epoch
+    sources = dataset._inputs() if isinstance(dataset, tf.data.Dataset) else []
+    return next((found for source in sources if (found := _told_epoch(source)) is not None), None)
 
 
 def _check_array(labels):

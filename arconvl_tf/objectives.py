@@ -19,7 +19,7 @@ class Term(NamedTuple):
 
     `values`: losses of the samples, shape (n,). `scale`: a scalar that multiplies their mean, Eq. 6's β for instance.
     `divisor`: shape (n,); the mean is divided by the mean of these, a constant to the gradient, so that the loss becomes
-    `Σ_i v_i / Σ_i u_i` and keeps its size whatever the weights inside `values`.
+    `Σ_i v_i / Σ_i u_i` (without sample weights) and keeps its size whatever the weights inside `values`.
     """
 
     values: tf.Tensor
@@ -168,7 +168,7 @@ def validate_class_counts(class_counts) -> np.ndarray:
     """
     try:
         counts = np.asarray(class_counts, dtype="float64")
-    except TypeError:  # a Counter or another mapping
+    except (TypeError, ValueError):  # words, a Counter or another mapping
         counts = np.zeros(0)
     if counts.ndim != 1 or len(counts) < 2 or not np.all(np.isfinite(counts)) or np.any(counts <= 0):
         raise ValueError(

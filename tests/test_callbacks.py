@@ -1,5 +1,6 @@
 import json
 import tempfile
+import warnings
 
 import keras
 import numpy as np
@@ -82,6 +83,8 @@ class BestEpochTest(tf.test.TestCase):
             best = self.run_epochs([{name: value, second: other} for value, other in pairs], mode="max")
             self.assertEqual(best.epoch, expected)
             self.assertRegex(best.reason, words)
+        best = self.run_epochs([{"score": value} for value in (-1.0, 0.0, -2.0)], monitor="score", mode="max")
+        self.assertEqual((best.epoch, best.reason), (1, "Epoch 1 has the highest score, 0."))
         best = self.run_epochs([{name: 0.0}, {name: 0.0}], mode="max")
         self.assertEqual(best.epoch, 1)
         self.assertRegex(best.reason, "epoch 1 is the last one")
@@ -136,6 +139,25 @@ class ToldEpochTest(tf.test.TestCase):
             note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(int(splits.epoch)))
             model.fit(splits.train, epochs=5, initial_epoch=2, callbacks=[*(callbacks or []), note], verbose=0)
             self.assertEqual(seen, [2, 3, 4])
+
+
+    def test_the_epoch_is_told_through_what_is_made_of_a_dataset_and_to_a_list_of_callbacks(self):
+        splits = arc.load_data("digits", 10, batch_size=256)
+        model = arc.ARConvL(arc.backbones.simple_cnn(splits.image_shape, 4), class_counts=splits.class_counts)
+        model.compile(keras.optimizers.SGD(0.01))
+        derived = splits.train.map(lambda images, labels: (images / 2, labels)).prefetch(1)
+        for callbacks in (None, keras.callbacks.CallbackList([], model=model, epochs=3, steps=len(derived))):
+            splits.epoch.assign(0)
+            model.fit(derived, epochs=3, verbose=0, callbacks=callbacks)
+            self.assertEqual(int(splits.epoch), 2)
+
+    def test_a_dataset_that_shuffles_itself_is_no_reason_to_warn(self):
+        splits = arc.load_data("digits", 10, batch_size=256)
+        model = arc.ARConvL(arc.backbones.simple_cnn(splits.image_shape, 4), class_counts=splits.class_counts)
+        model.compile(keras.optimizers.SGD(0.01))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model.fit(splits.train, verbose=0)
 
 
 class StateTest(tf.test.TestCase):

@@ -37,12 +37,16 @@ class OneLineTest(tf.test.TestCase):
                 (labels + 1, ["labels in 0..2", "to 3", "from 0 without gaps"]),
                 (labels - 1, ["labels in 0..2", "from -1"]),
                 (labels + 0.25, ["whole numbers", "0.25"]),
+                (np.where(np.arange(48) % 5, labels, np.nan), ["whole numbers", "nan"]),
                 (np.eye(3)[labels], ["argmax", ", 3)"]),
                 (words, ["class numbers", "words", "np.unique"]),
                 (None, ["pairs of inputs and labels", "without labels"]),
             ]:
                 for call in (model.fit, model.evaluate):
                     self.assertOneLine(functools.partial(call, images, given, batch_size=16, verbose=0), *texts)
+        self.assertOneLine(
+            lambda: compiled().fit(images, labels, validation_data=(images, words), verbose=0), "class numbers", "words"
+        )
         self.assertOneLine(lambda: compiled().train_on_batch(images, labels + 1), "labels in 0..2")
         self.assertOneLine(lambda: compiled().test_on_batch(images, labels + 1), "labels in 0..2")
 
@@ -95,8 +99,6 @@ class OneLineTest(tf.test.TestCase):
             model = compiled()
             if trained_before:
                 model.fit(images, labels, verbose=0)
-            else:
-                model.make_train_function()
             model.backbone.trainable = False
             self.assertOneLine(lambda: model.fit(images, labels, verbose=0), "`compile` to be called again", "in place of")
             model.compile(keras.optimizers.SGD(0.1))

@@ -172,7 +172,7 @@ class CommandLineTest(tf.test.TestCase):
             (["--dataset", __file__], ["path and label"]),
             (["--dataset", __file__, "--profile", "exponential"], ["--imbalance beside"]),
             (["--keep", "3=5", "--minority", "odd"], ["`keep` alone"]),
-            (["--dataset", "mnist", "--data-dir", self.folder / "empty"], ["tfds build mnist", "empty", "--data-dir"]),
+            (["--dataset", "mnist", "--data-dir", self.folder / "empty"], ["tfds.builder('mnist', data_dir=", "empty", "--data-dir"]),
         ]:
             self.assertOneLine(arconvl_here("train", *arguments, "--out", out), *texts)
             self.assertFalse(out.exists(), arguments)

@@ -7,6 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
 
 import arconvl_tf as arc
@@ -235,8 +236,13 @@ class ErrorTest(PreparedTest):
 
     def test_absent_data_names_the_command_that_prepares_it(self):
         for name in ("mnist", "celeb_a", "i_naturalist2018"):
-            with self.assertRaisesRegex(OSError, f"tfds build {name} --data_dir {self.folder}"):
+            with self.assertRaisesRegex(OSError, rf'once with: python -c ".*{name}.*{self.folder}.*"$') as caught:
                 catalog.load_data(name, data_dir=self.folder)
+            script = str(caught.exception).partition('python -c "')[2].removesuffix('"')
+            with mock.patch.object(tfds.core.DatasetBuilder, "download_and_prepare", autospec=True) as prepare:
+                exec(script)  # the command as it is printed, but for the download
+            (builder,) = prepare.call_args.args
+            self.assertEqual((builder.name, pathlib.Path(builder.data_dir_root)), (name, self.folder))
         self.assertFalse(self.folder.exists())
 
     def test_options_for_another_kind_of_data_are_refused(self):

@@ -74,12 +74,13 @@ class FolderTest(tf.test.TestCase):
         kinds = {
             "colour.png": (colour, None, {}),
             "colour.bmp": (colour, None, {}),
-            "colour.webp": (colour, None, {"lossless": True}),
             "colour.jpg": (colour, None, {"quality": 100, "subsampling": 0}),
             "alpha.png": (np.concatenate([colour, flat(128)[..., :1]], axis=-1), None, {}),
             "large.png": (np.repeat(np.repeat(colour, 5, 0), 3, 1), None, {}),
             "one pixel.png": (colour[:1, :1], None, {}),
         }
+        if hasattr(tf.raw_ops, "DecodeWebP"):  # TensorFlow 2.18 has no such decoder
+            kinds["colour.webp"] = (colour, None, {"lossless": True})
         for name, (pixels, mode, options) in kinds.items():
             save(self.root / "a" / name, pixels, mode, **options)
             self.assertAllClose(read_image(self.root / "a" / name, (8, 8, 3)), colour, atol=3, msg=name)

@@ -227,8 +227,17 @@ class RunDirectoryTest(tf.test.TestCase):
             """
             script = textwrap.dedent(script)
             other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-            self.assertIn("no other process is writing to", other.stderr)
+            self.assertIn("no other process writes to", other.stderr)
         self.assertFalse(self.directory.file("run.lock").exists())
+        with self.directory.locked(), mock.patch("os.kill", side_effect=PermissionError):  # somebody else's process
+            other = RunDirectory(self.directory.path)
+            with mock.patch("os.getpid", return_value=1), self.assertRaisesRegex(RunDirectoryError, "remove that file"):
+                other.locked().__enter__()
+
+    def test_what_was_being_written_when_a_process_was_killed_is_no_foreign_file(self):
+        self.directory.path.mkdir()
+        self.directory.file("unfinished-config.json").write_text("{")
+        self.assertFalse(self.directory.finished(CONFIG))
 
     def test_a_write_that_fails_leaves_the_old_content(self):
         with self.directory.locked():

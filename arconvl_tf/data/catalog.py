@@ -195,9 +195,16 @@ def _prepared_builder(name, data_dir):
         # Not downloaded unasked: without a network TFDS tries for minutes and leaves half-filled folders behind.
         raise DataUnavailableError(
             f"{name} is not prepared in {builder.data_dir_root} (another folder: --data-dir, TFDS_DATA_DIR). Where there is "
-            f"a network, prepare it once with: tfds build {tfds_name}" + (f" --data_dir {data_dir}" if data_dir else "")
+            f"a network, prepare it once with: {_preparation(tfds_name, data_dir)}"
         )
     return builder
+
+
+def _preparation(tfds_name, data_dir):
+    """The command that prepares a data set; TFDS' own needs packages that it does not require."""
+    where = f", data_dir={str(data_dir)!r}" if data_dir else ""
+    script = f"import tensorflow_datasets as tfds; tfds.builder('{tfds_name}'{where}).download_and_prepare()"
+    return f'python -c "{script}"'
 
 
 def _record_files(builder, split):
@@ -205,6 +212,6 @@ def _record_files(builder, split):
     if file_format != "tfrecord":
         raise DataUnavailableError(
             f"Expected {builder.name} prepared as tfrecord files. Received: {file_format}; "
-            f"prepare it again with: tfds build {builder.name} --file_format tfrecord --overwrite"
+            f"remove {builder.data_dir} and prepare it again with: {_preparation(builder.name, builder.data_dir_root)}"
         )
     return [str(file) for file in builder.info.splits[split].filepaths]

@@ -11,7 +11,7 @@ import socket
 from arconvl_tf.experiments.configuration import RunConfig
 
 CONFIG, HISTORY, MODEL, METRICS, FAILED = "config.json", "history.csv", "best.keras", "metrics.json", "failed.json"
-LATENT_SPACE, LOCK = "latent_space.npz", "run.lock"
+LATENT_SPACE, LOCK, UNFINISHED = "latent_space.npz", "run.lock", "unfinished-"
 
 
 class RunDirectoryError(ValueError):
@@ -106,7 +106,7 @@ class RunDirectory:
         if not self.path.is_dir():
             raise RunDirectoryError(f"Expected a directory for the run. Received: {self}, which is a file")
         if self.state == "new":
-            if any(file.name != LOCK for file in self.path.iterdir()):
+            if any(file.name != LOCK and not file.name.startswith(UNFINISHED) for file in self.path.iterdir()):
                 raise RunDirectoryError(f"Expected an empty or new directory. {self} holds files that are not a run's")
             return False
         differences = config.differences(self.config())
@@ -129,7 +129,7 @@ class RunDirectory:
         wanted = {name: metrics[name] for name in ("class_names", "class_counts")}
         wanted["test samples"] = [sum(row) for row in metrics["test"]["confusion"]]
         found = [splits.class_names, splits.class_counts.tolist(), splits.split_counts["test"].tolist()]
-        for (name, before), now in zip(wanted.items(), found):
+        for (name, before), now in zip(wanted.items(), found, strict=True):
             if now != before:
                 raise RunDirectoryError(f"Expected the data of the run, with {name} {before}. Received: {now}")
 
@@ -143,10 +143,16 @@ class RunDirectory:
             RunDirectoryError: if another process is at work there.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock, mine = self.file(LOCK), {"process": os.getpid(), "host": socket.gethostname()}
-        if _is_held(lock):
-            raise RunDirectoryError(f"Expected a directory that no other process is writing to. {lock} says that one is")
-        _write(lock, json.dumps(mine))
+        lock = self.file(LOCK)
+        if not _is_held(lock):
+            lock.unlink(missing_ok=True)
+        try:
+            with lock.open("x", encoding="utf-8") as file:  # of two that come at once, one gets it
+                json.dump({"process": os.getpid(), "host": socket.gethostname()}, file)
+        except FileExistsError:
+            raise RunDirectoryError(
+                f"Expected a directory that no other process writes to. {lock} says that one does: if not, remove that file"
+            ) from None
         try:
             yield self
         finally:
@@ -159,14 +165,14 @@ class RunDirectory:
         self._write_json(CONFIG, {**config.to_dict(), "versions": versions()})
 
     def save_model(self, model) -> None:
-        unfinished = self.file(f"unfinished-{MODEL}")
+        unfinished = self.file(UNFINISHED + MODEL)
         model.save(unfinished)
         os.replace(unfinished, self.file(MODEL))
 
     def save_latent_space(self, arrays: dict) -> None:
         import numpy as np
 
-        unfinished = self.file(f"unfinished-{LATENT_SPACE}")
+        unfinished = self.file(UNFINISHED + LATENT_SPACE)
         np.savez_compressed(unfinished, **arrays)
         os.replace(unfinished, self.file(LATENT_SPACE))
 
@@ -192,7 +198,7 @@ def versions() -> dict:
 
 def _write(path, text):
     """Beside the file first, then renamed: whoever reads sees the old content or the new one."""
-    unfinished = path.with_name(f"unfinished-{path.name}")
+    unfinished = path.with_name(UNFINISHED + path.name)
     unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, path)
 
@@ -203,6 +209,8 @@ def _is_held(lock):
         if owner["host"] != socket.gethostname():
             return True
         os.kill(owner["process"], 0)
+    except PermissionError:  # a process of somebody else's
+        return True
     except (OSError, ValueError, KeyError, TypeError):  # no lock, one that was cut off, or a process that is gone
         return False
     return owner["process"] != os.getpid()

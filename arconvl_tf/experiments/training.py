@@ -61,8 +61,8 @@ def run(config: RunConfig, directory: RunDirectory, data_dir: str | None = None,
         try:
             logs = keras.callbacks.CSVLogger(str(directory.file(HISTORY)))
             trained = fit_model(config, splits, [logs, *callbacks])
-        except ValueError as error:
-            directory.fail(str(error))
+        except Exception as error:
+            directory.fail(f"{type(error).__name__}: {error}")
             raise
         directory.save_model(trained.model)
         directory.save_latent_space(latent_space(trained.model, splits.test))
@@ -104,13 +104,12 @@ def fit_model(config: RunConfig, splits: Splits, callbacks=()) -> Trained:
         validation_data=splits.validation,
         epochs=epochs,
         verbose=0,
-        shuffle=False,  # the dataset shuffles itself
         callbacks=[last, best, *callbacks],
     )
     if best.epoch is None:
         raise ValueError(
             "Expected a finite loss on validation. Received: NaN or infinity in every epoch. Lower the learning rate, or "
-            "the loss's numbers"
+            "look for a validation picture that is not finite"
         )
     return Trained(model, best.epoch, best.reason, last.result)
 
