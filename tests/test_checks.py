@@ -28,10 +28,11 @@ class OneLineTest(tf.test.TestCase):
         for text in texts:
             self.assertIn(text, message)
 
+    @pytest.mark.slow
     def test_labels(self):
         images, labels = toy_data()
         words = np.array(["a", "b", "c"])[labels]
-        for options in ({}, {"run_eagerly": True}, {"steps_per_execution": 2}):
+        for options in ({"run_eagerly": True}, {"steps_per_execution": 2}):
             model = compiled(**options)
             for given, texts in [
                 (labels + 1, ["labels in 0..2", "to 3", "from 0 without gaps"]),

@@ -33,7 +33,7 @@ IN_TABLE_1 = [name for name, method in METHODS.items() if method.published and n
 # Decimal numbers, percentages, and numbers with the unit of a measurement.
 FIGURE = re.compile(r"(?<![\w.])(?:\d+\.\d+|\d+(?: \d{3})*(?=(?: ?%| (?:s|ms|MB|GFLOP/s|points?|seconds|minutes|times)\b)))")
 # Versions, and code with a letter in it: `64` is a figure, `--seed 64` is not.
-NO_FIGURE = re.compile(r"(?:Python|[Vv]ersion|License|section) \d+(?:\.\d+)*|`[^`]*[^\W\d][^`]*`")
+NO_FIGURE = re.compile(r"(?:Python|[Vv]ersion|License|section|TensorFlow(?: \d+\.\d+ or)?) \d+(?:\.\d+)*|`[^`]*[^\W\d][^`]*`")
 
 
 def prose(page):
@@ -161,7 +161,7 @@ def readme_claims():
         said(max(least[1]) < 0, "the paper's table then has it first on none of the four data sets"),
         f"at most {max(leads(1, 'cpl')):.1f} points above CPL",
         f"At imbalance 10 it is {min(la_at_10):.1f} to {max(la_at_10):.1f} points above LA",
-        f"{min(inside):.0f} to {max(inside):.0f} % of a class's own test pictures lie `inside` its region in the quickstart",
+        f"{min(inside):.0f} to {max(inside):.0f} % of a class's own test pictures lie inside theirs in the quickstart",
         said(max(digits) < 60, "in under a minute"),
     ]
 

@@ -33,6 +33,7 @@ class RunTest(tf.test.TestCase):
     def file_names(self):
         return {path.name for path in self.directory.path.iterdir()}
 
+    @pytest.mark.slow
     def test_directory_records_what_happened(self):
         self.assertEqual(self.directory.state, "new")
         metrics = training.run(CONFIG, self.directory)
