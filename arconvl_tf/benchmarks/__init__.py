@@ -2,7 +2,7 @@
 
 Variants that are compared take turns in one run, so that a machine that slows down slows all of them; quote medians and
 ratios. Nothing here is a test: a slow machine measures slow, it fails nothing. What was learnt with it, with numbers,
-stands in the README under "Speed".
+stands in notebooks/results/README.md.
 
 A section is the module of its name, with a function `measure(repeats, steps)`. Sections are imported when they run: the
 command line lists them in its --help, before TensorFlow could be imported.
