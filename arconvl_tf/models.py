@@ -1,5 +1,6 @@
 """`PrototypeClassifier` and `ARConvL`: Keras models with a second optimizer for the radii."""
 
+import inspect
 import types
 import warnings
 from typing import Any
@@ -116,8 +117,9 @@ class PrototypeClassifier(keras.Model):
             name: keras.Variable(value, dtype="float32", trainable=False, name=name)
             for name, value in objective.initial_state().items()
         }
-        self._training.variables = self.trainable_variables if self.built else None
+        self._training.variables = None
         if self.built:
+            self._training.variables = self.trainable_variables
             self.optimizer.build(self.trainable_variables)
             # Metrics make their variables when they are first used: inside a step, it would be traced a second time.
             self.compute_metrics(None, tf.zeros([1], tf.int64), tf.zeros([1, self.num_classes]))
@@ -177,22 +179,23 @@ class PrototypeClassifier(keras.Model):
 
     # --------------------------------------------------------------------------------------------------- training
 
-    def fit(self, x=None, y=None, *args, callbacks=None, **kwargs) -> keras.callbacks.History:
+    def fit(self, *args, **kwargs) -> keras.callbacks.History:
         """As `keras.Model.fit`; it tells a dataset of this library which epoch it draws (see `Splits.epoch`)."""
-        epoch = _told_epoch(x)
+        given = inspect.signature(super().fit).bind(*args, **kwargs).arguments
+        epoch = _told_epoch(given.get("x"))
         if epoch is not None:
             tell = keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))
-            kwargs.setdefault("shuffle", False)  # the dataset shuffles itself
-            if isinstance(callbacks, keras.callbacks.CallbackList):
-                callbacks.callbacks.append(tell)
+            given.setdefault("shuffle", False)  # the dataset shuffles itself
+            if isinstance(given.get("callbacks"), keras.callbacks.CallbackList):
+                given["callbacks"].callbacks.append(tell)
             else:
-                callbacks = [tell, *keras.tree.flatten(callbacks or [])]
-        _check_array(y)
-        if isinstance(kwargs.get("validation_data"), (tuple, list)):
-            _check_array(kwargs["validation_data"][1])
-        self._compare_counts(y)
+                given["callbacks"] = [tell, *keras.tree.flatten(given.get("callbacks") or [])]
+        validation = given.get("validation_data")
+        for labels in (given.get("y"), *(validation[1:2] if isinstance(validation, (tuple, list)) else ())):
+            _check_array(labels)
+        self._compare_counts(given.get("y"))
         with checks.in_one_line():
-            return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+            return super().fit(**given)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         _check_array(y)

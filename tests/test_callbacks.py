@@ -146,6 +146,8 @@ class ToldEpochTest(tf.test.TestCase):
         model = arc.ARConvL(arc.backbones.simple_cnn(splits.image_shape, 4), class_counts=splits.class_counts)
         model.compile(keras.optimizers.SGD(0.01))
         derived = splits.train.map(lambda images, labels: (images / 2, labels)).prefetch(1)
+        model.fit(derived, None, None, 2, 0, [])  # by position, as Keras allows
+        self.assertEqual(int(splits.epoch), 1)
         for callbacks in (None, keras.callbacks.CallbackList([], model=model, epochs=3, steps=len(derived))):
             splits.epoch.assign(0)
             model.fit(derived, epochs=3, verbose=0, callbacks=callbacks)
