@@ -88,6 +88,8 @@ def _config(dataset, method, imbalance, minority, profile, keep, precision, beta
     named = {name: value for name, value in (("beta", beta), ("margin", margin)) if value is not None}
     for name in settings.keys() & named.keys():
         raise click.UsageError(f"Expected {name} once. Received: --{name} and --set {name}")
+    loss_options = METHODS[method].changed_options(dataset, {**settings, **named})
+    METHODS[method].make_objective([1, 1], **loss_options)  # refuses bad settings before any data are read
     recipe = {field.name: options.pop(field.name, None) for field in dataclasses.fields(recipes.Recipe)}
     return RunConfig(
         dataset,
@@ -95,7 +97,7 @@ def _config(dataset, method, imbalance, minority, profile, keep, precision, beta
         method=method,
         imbalance=imbalance,
         precision=hardware.default_precision() if precision == "auto" else precision,
-        loss_options=METHODS[method].changed_options(dataset, {**settings, **named}),
+        loss_options=loss_options,
         **options,
     )
 
