@@ -1,4 +1,4 @@
-"""`ClassRegions`, the layer that holds every class's centre and radius; a faster batch normalisation and `ELU`."""
+"""`ClassRegions`, the layer that holds every class's centre and radius; smaller parts that networks are made of."""
 
 import keras
 import tensorflow as tf
@@ -93,6 +93,30 @@ class ClassRegions(keras.layers.Layer):
         return {**super().get_config(), "num_classes": self.num_classes, "learn_radii": self.learn_radii}
 
 
+@keras.saving.register_keras_serializable("arconvl_tf")
+class LinearLogits(ClassRegions):
+    """Classifies features by a linear layer, `f · c_j + b_j`, as the papers of most competitors have it.
+
+    The rows of the kernel take the centres' place, so that whatever reads logits trains on it; they are no places in the
+    feature space, and there are no regions.
+
+    Args, input and output shape: as `ClassRegions`.
+
+    Example:
+        >>> import numpy as np
+        >>> LinearLogits(num_classes=3)(np.zeros((1, 64))).numpy()
+        array([[0., 0., 0.]], dtype=float32)
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.radii.trainable = False
+        self.bias = self.add_weight(name="bias", shape=(self.num_classes,), initializer="zeros")
+
+    def call(self, features):
+        return tf.matmul(features, self.centers, transpose_b=True) + self.bias
+
+
 @keras.saving.register_keras_serializable("arconvl_tf", name="FusedBatchNormalization")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' batch normalisation of images, in TensorFlow's one fused operation.
@@ -163,3 +187,83 @@ class ELU(keras.layers.ELU):
         if inputs.dtype not in (tf.bfloat16, tf.float16):
             return super().call(inputs)
         return tf.cast(super().call(tf.cast(inputs, tf.float32)), inputs.dtype)
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class Sphere(keras.layers.Layer):
+    """Puts features on a sphere around the origin: f ↦ ρ f/‖f‖. A zero vector, which has no direction, stays zero.
+
+    Whatever the precision of the network, the layer computes in float32, as `ClassRegions` does.
+
+    Args:
+        radius: `ρ`, positive.
+
+    Input shape:
+        `(n, d)`.
+
+    Output shape:
+        `(n, d)`.
+
+    Raises:
+        ValueError: if the radius is not positive.
+
+    Example:
+        >>> import numpy as np
+        >>> Sphere(5.0)(np.array([[0.3, 0.4], [0.0, 0.0]])).numpy()
+        array([[3., 4.],
+               [0., 0.]], dtype=float32)
+    """
+
+    def __init__(self, radius: float, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        if not radius > 0:
+            raise ValueError(f"Expected `radius` to be positive. Received: radius={radius}")
+        self.radius = radius
+
+    def call(self, features):
+        # Both branches of a `where` pass a gradient on: the root must be kept away from 0 inside of it as well.
+        squared_norm = tf.reduce_sum(features**2, axis=-1, keepdims=True)
+        zero = squared_norm == 0
+        return features * tf.where(zero, 0.0, self.radius / tf.sqrt(tf.where(zero, 1.0, squared_norm)))
+
+    def get_config(self):
+        return {**super().get_config(), "radius": self.radius}
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
+class Preprocessing(keras.layers.Layer):
+    """What a family of `keras.applications` does to pixels, as a layer, so that a saved model needs nothing done before it.
+
+    Args:
+        family: name of a module in `keras.applications` that has a `preprocess_input`.
+
+    Input shape:
+        `(n, height, width, 3)`, RGB in 0–255.
+
+    Output shape:
+        The same, in float32 under any policy.
+
+    Raises:
+        ValueError: on an unknown family.
+
+    Example:
+        >>> import numpy as np
+        >>> Preprocessing("mobilenet_v2")(np.array([[[[0.0, 127.5, 255.0]]]])).numpy()
+        array([[[[-1., 0., 1.]]]], dtype=float32)
+    """
+
+    def __init__(self, family: str, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        module = getattr(keras.applications, family, None)
+        if not hasattr(module, "preprocess_input"):
+            raise ValueError(f"Expected `family` to be a module of keras.applications. Received: family={family!r}")
+        self.family = family
+        self._preprocess = module.preprocess_input
+
+    def call(self, images):
+        return self._preprocess(images, data_format="channels_last")
+
+    def get_config(self):
+        return {**super().get_config(), "family": self.family}

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from arconvl_tf import backbones
 from arconvl_tf.benchmarks.models import with_stock_layers
-from arconvl_tf.layers import ELU, ClassRegions, FusedBatchNormalization
+from arconvl_tf.layers import ELU, ClassRegions, FusedBatchNormalization, Preprocessing, Sphere
 
 
 class ClassRegionsTest(tf.test.TestCase):
@@ -128,3 +128,61 @@ class ELUTest(tf.test.TestCase):
     def test_float64_stays_float64(self):
         layer = ELU(dtype="float64")
         self.assertEqual(layer(tf.constant(self.inputs, tf.float64)).dtype, "float64")
+
+
+class SphereTest(tf.test.TestCase):
+    def outputs_and_gradient(self, features, upstream, radius):
+        features = tf.constant(features, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            outputs = Sphere(radius)(features)
+            total = tf.reduce_sum(outputs * upstream)
+        return outputs, tape.gradient(total, features)
+
+    def test_length_direction_and_gradient(self):
+        """The derivative of ρ f/‖f‖ is ρ/‖f‖ (I − u uᵀ) with u = f/‖f‖: what points outwards does not count."""
+        rng = np.random.default_rng(0)
+        features, upstream = rng.normal(size=(6, 4)) * np.geomspace(1e-6, 1e6, 6)[:, None], rng.normal(size=(6, 4))
+        outputs, gradient = self.outputs_and_gradient(features, upstream, 3.5)
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        unit = features / norms
+        self.assertAllClose(outputs, 3.5 * unit, rtol=1e-5)
+        expected = 3.5 / norms * (upstream - unit * (unit * upstream).sum(axis=1, keepdims=True))
+        self.assertAllClose(gradient * norms, expected * norms, rtol=1e-4, atol=1e-5)
+
+    def test_zero_stays_zero_and_moves_nothing(self):
+        outputs, gradient = self.outputs_and_gradient([[0.0, 0.0], [3.0, 4.0]], tf.ones((2, 2)), 5.0)
+        self.assertAllClose(outputs, [[0.0, 0.0], [3.0, 4.0]])
+        self.assertAllClose(gradient, [[0.0, 0.0], [0.16, -0.12]], atol=1e-6)
+
+    def test_computes_in_float32(self):
+        outputs = Sphere(1.0)(tf.constant([[1.0, 3.0]], tf.bfloat16))
+        self.assertEqual(outputs.dtype, "float32")
+        self.assertAllClose(outputs, [[1 / np.sqrt(10), 3 / np.sqrt(10)]], rtol=1e-6)
+
+    def test_refuses_other_radii(self):
+        for radius in (0.0, -1.0, float("nan")):
+            with self.assertRaisesRegex(ValueError, "Expected `radius` to be positive. Received: radius="):
+                Sphere(radius)
+
+
+class PreprocessingTest(tf.test.TestCase):
+    """Against `preprocess_input`, which Keras writes twice: for NumPy arrays, used here, and for tensors."""
+
+    def test_every_family(self):
+        pixels = np.random.default_rng(0).uniform(0, 255, (2, 3, 4, 3)).astype("float32")
+        families = [name for name in dir(keras.applications) if hasattr(getattr(keras.applications, name), "preprocess_input")]
+        self.assertGreater(len(families), 14)
+        for family in families:
+            expected = getattr(keras.applications, family).preprocess_input(pixels.copy())
+            self.assertAllClose(Preprocessing(family)(pixels), expected, rtol=1e-5, atol=1e-4, msg=family)
+
+    def test_keeps_the_digits_of_pixels_in_half_precision(self):
+        """200.3 lies between 200 and 201 in bfloat16."""
+        outputs = Preprocessing("mobilenet_v2", dtype="mixed_bfloat16")(np.full((1, 1, 1, 3), 200.3, "float32"))
+        self.assertAllClose(outputs, np.full((1, 1, 1, 3), 200.3 / 127.5 - 1), rtol=1e-5)
+
+    def test_refuses_other_names(self):
+        for family in ("ResNet50", "", "layers"):
+            with self.assertRaisesRegex(ValueError, f"Expected `family` .* Received: family='{family}'"):
+                Preprocessing(family)
