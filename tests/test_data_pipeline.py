@@ -5,6 +5,9 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf.data import Imbalance, augmentation, make_splits
+from arconvl_tf.data.arrays import sides_of_arrays
+from arconvl_tf.data.pipeline import assemble
+from arconvl_tf.data.sampling import Sampling
 
 
 def numbered_images(n=120, k=3):
@@ -344,3 +347,33 @@ class AugmentationTest(tf.test.TestCase):
         noise = erased[changed]
         self.assertAllClose(noise.mean(), 127.5, atol=1.0)
         self.assertAllClose(noise.std(), 256 / np.sqrt(12), atol=1.0)
+
+
+class EpochCapTest(tf.test.TestCase):
+    def test_an_epoch_draws_a_part_of_a_large_class_another_one_every_time(self):
+        labels = np.repeat([0, 1, 2, 3], [200, 20, 10, 10])
+        images = np.zeros((240, 4, 4, 1), "uint8")
+        images[:, 0, 0, 0] = np.arange(240)
+        sides = sides_of_arrays((images, labels), (images, labels))
+        sampling = Sampling(batch_size=16, epoch_cap=1.5, validation_share=0.0)
+        splits = assemble(sides, sampling)
+        self.assertIsNone(splits.validation)
+        self.assertAllEqual(splits.class_counts, [200, 20, 10, 10])  # what priors are made of
+        self.assertLen(splits.train, 9)  # 90 + 40 samples
+        seen = []
+        for epoch in range(8):
+            numbers, drawn = epoch_of(splits, epoch)
+            self.assertAllEqual(np.bincount(drawn), [90, 20, 10, 10])
+            self.assertLen(set(numbers), 130)
+            self.assertAllEqual(labels[numbers], drawn)
+            seen += numbers[drawn == 0].tolist()
+        self.assertAllEqual(epoch_of(splits, 3), epoch_of(splits, 3))
+        times = np.bincount(seen, minlength=200)[:200]
+        self.assertGreater(times.min(), 0)
+        self.assertLess(times.max(), 8)
+
+    def test_a_cap_that_nothing_reaches_changes_nothing(self):
+        sides = sides_of_arrays(numbered_images(300), numbered_images(60))
+        plain, capped = (assemble(sides, Sampling(batch_size=16, epoch_cap=cap)) for cap in (None, 1.0))
+        for epoch in (0, 1):
+            self.assertAllEqual(epoch_of(plain, epoch), epoch_of(capped, epoch))

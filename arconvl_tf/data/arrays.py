@@ -1,15 +1,14 @@
 """Arrays as a data set: checked, numbered and handed to the pipeline."""
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from arconvl_tf.data.checks import Pixels, require_channels_last, require_one_range
+from arconvl_tf.data.checks import NO_NUMBERS, Pixels, require_channels_last, require_eight_bits, require_one_range
 from arconvl_tf.data.imbalance import Imbalance
-from arconvl_tf.data.pipeline import PIPELINE_DEVICE, Side, Splits, assemble
+from arconvl_tf.data.pipeline import Splits, assemble
 from arconvl_tf.data.sampling import Sampling
+from arconvl_tf.data.sides import Sides, side_in_memory
 
 
 def make_splits(
@@ -29,8 +28,9 @@ def make_splits(
 
     Args:
         train: (images, labels): images (n, height, width) or (n, height, width, channels) in 0–255, of any real
-            type (another range trains too, but only without augmentation); labels (n,) integers or words. Classes are
-            numbered in the order of the sorted labels of `train`.
+            type (floats of another range train too, but only without augmentation; booleans stand for 0 and 255, beside
+            floats in 0–1 for 0 and 1); labels (n,) integers or words. Classes are numbered in the order of the sorted
+            labels of `train`.
         test: (images, labels) likewise, with pixels of the same range.
         imbalance: `q`, how many times fewer samples every second class keeps, or an `Imbalance` for other ways.
         seed: decides which samples are kept, how they are split and in which order they come.
@@ -42,8 +42,8 @@ def make_splits(
         `Splits`.
 
     Raises:
-        ValueError: on images with NaN, of unequal shape or range or with channels first, a single class, test labels that
-            training doesn't know, an imbalance that the classes don't allow.
+        ValueError: on images with NaN, of unequal shape or range, of integers beyond 255 or with channels first, a single
+            class, test labels that training doesn't know, an imbalance that the classes don't allow.
 
     Example:
         >>> images, labels = np.zeros((60, 8, 8), "uint8"), np.arange(60) % 3
@@ -51,15 +51,16 @@ def make_splits(
         >>> splits.class_counts.tolist(), splits.image_shape
         ([10, 20, 10], (8, 8, 1))
     """
-    return splits_of_arrays(train, test, Sampling(imbalance, seed, batch_size, augmentation), class_names)
+    sampling = Sampling(imbalance, seed, batch_size, augmentation)
+    return assemble(sides_of_arrays(train, test, augmentation, class_names), sampling)
 
 
-def splits_of_arrays(
-    train: tuple, test: tuple, sampling: Sampling, class_names: Sequence[str] | None = None
-) -> Splits:
-    """As `make_splits`, from options that are checked already."""
+def sides_of_arrays(
+    train: tuple, test: tuple, augmentation: str = "none", class_names: Sequence[str] | None = None
+) -> Sides:
+    """The arrays that `make_splits` takes, checked and numbered."""
     train_images, train_labels, train_pixels = _checked(train, "training")
-    test_images, test_labels, test_pixels = _checked(test, "test")
+    test_images, test_labels, test_pixels = _checked(test, "test", white=1 if train_pixels.unit() else 255)
     if train_images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
             f"Expected training and test images of one shape. Received: {train_images.shape[1:]} and {test_images.shape[1:]}"
@@ -70,19 +71,18 @@ def splits_of_arrays(
     for labels, side in ((train_labels, "training"), (test_labels, "test")):
         if not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(f"Expected integer {side} labels beside `class_names`. Received: {labels.dtype}")
-    _require_augmentable(train_images.dtype, train_pixels, sampling.augmentation)
+    _require_augmentable(train_images.dtype, train_pixels, augmentation)
     require_one_range({"training": train_pixels, "test": test_pixels})
-    return assemble(
-        _side_in_memory(train_images, train_labels),
-        _side_in_memory(test_images, test_labels),
-        train_images.shape[1:],
-        [str(name) for name in class_names],
-        sampling,
+    return Sides(
+        train=side_in_memory(train_images, train_labels),
+        test=side_in_memory(test_images, test_labels),
+        image_shape=train_images.shape[1:],
+        class_names=[str(name) for name in class_names],
     )
 
 
-def _checked(pair, side):
-    """A side as (images of four axes, labels, the values of its pixels)."""
+def _checked(pair, side, white=255):
+    """A side as (images of four axes, labels, the values of its pixels); `white` is what true means."""
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise ValueError(f"Expected {side} data as a pair (images, labels). Received: {type(pair).__name__}")
     images, labels = map(np.asarray, pair)
@@ -95,6 +95,10 @@ def _checked(pair, side):
         )
     require_channels_last(images.shape[1:], side)
     labels = _checked_labels(labels, side)
+    if images.dtype.kind in NO_NUMBERS:
+        raise ValueError(f"Expected {side} images of numbers. Received: {images.dtype}. Give one array of pixels")
+    if images.dtype == bool:
+        images = np.where(images, np.uint8(white), np.uint8(0))
     pixels = Pixels.of(images)
     if not pixels.finite():
         bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
@@ -102,6 +106,7 @@ def _checked(pair, side):
             f"Expected finite {side} images. Received: NaN or infinite pixels in {len(bad)} of them, "
             f"the first at index {bad[0]}"
         )
+    require_eight_bits(images.dtype, pixels, side)
     return images, labels, pixels
 
 
@@ -134,8 +139,3 @@ def _require_augmentable(kind, pixels, augmentation):
     smallest, largest, _ = pixels
     if augmentation == "light" and kind != "uint8" and (smallest < 0 or largest <= 1 or largest > 255):
         raise ValueError(f'Expected pixels in 0–255 for augmentation="light". Received: {smallest:g} to {largest:g}')
-
-
-def _side_in_memory(images, labels):
-    with tf.device(PIPELINE_DEVICE):
-        return Side(functools.partial(tf.gather, tf.constant(images)), labels.astype("int64"))

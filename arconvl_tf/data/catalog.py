@@ -1,21 +1,25 @@
 """The data sets known by name."""
 
+import hashlib
 import os
 import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from arconvl_tf.data.arrays import splits_of_arrays
-from arconvl_tf.data.checks import require_whole
-from arconvl_tf.data.files import load_files
+from arconvl_tf.data.arrays import sides_of_arrays
+from arconvl_tf.data.files import sides_of_files
 from arconvl_tf.data.imbalance import Imbalance
 from arconvl_tf.data.listings import list_csv, list_folder
+from arconvl_tf.data.options import DataOptions
 from arconvl_tf.data.pipeline import Splits, assemble
 from arconvl_tf.data.records import index_records, record_side
 from arconvl_tf.data.sampling import Sampling, stratified_counts, subsample
+from arconvl_tf.data.sides import Sides, side_in_memory
+from arconvl_tf.data.vectors import read_vectors
 
 DIGITS_TEST_SHARE = 0.2
 IN_MEMORY = {
@@ -29,7 +33,6 @@ STREAMED_SIZES = {"celeb_a": 64, "i_naturalist2018": 224}
 NAMES = ("digits", *IN_MEMORY, *STREAMED_SIZES)
 # In the order of the paper's supplement.
 HAIR_COLOURS = {"blond": "Blond_Hair", "brown": "Brown_Hair", "gray": "Gray_Hair", "bald": "Bald", "black": "Black_Hair"}
-OVERLAPS = ("exclude", "count")
 I_NATURALIST_SHARE = 0.25
 
 
@@ -53,29 +56,22 @@ def load_data(
     batch_size: int = 128,
     augmentation: str = "none",
     data_dir: str | os.PathLike | None = None,
-    image_size: int | None = None,
-    overlap: str = "exclude",
-    skip_corrupt: bool = False,
+    **options,
 ) -> Splits:
-    """Loads a data set by name, or pictures of your own, and makes its classes imbalanced.
+    """Loads a data set by name, or pictures or feature vectors of your own, and makes its classes imbalanced.
 
     Args:
         name: `digits` (scikit-learn's handwritten digits, no download); through TensorFlow Datasets `mnist`,
             `fashion_mnist`, `svhn` (class = digit − 1; digit 0 is class 9, as in the paper), `cifar10`, `cifar100`,
             `celeb_a` (five hair colours), `i_naturalist2018` (14 super-categories in alphabetical order; a seeded,
             stratified quarter of the training pictures). Or the path of a folder of class folders
-            (`listings.list_folder`) or of a CSV file of paths and labels (`listings.list_csv`); without a test side
-            a fifth of each class is set aside for testing, without a validation side a tenth of the rest. The seed
-            chooses which.
+            (`listings.list_folder`), of a CSV file of paths and labels (`listings.list_csv`) or of an `.npz` file of feature
+            vectors (`vectors.read_vectors`); without a test side a fifth of each class is set aside for testing, without a
+            validation side a tenth of the rest. The seed chooses which.
         imbalance, seed, batch_size, augmentation: see `make_splits`.
         data_dir: where TensorFlow Datasets keeps its files; default the environment's `TFDS_DATA_DIR`, or TFDS' own.
-        image_size: height and width of pictures that are decoded as they are needed: own ones (default: theirs if all
-            are alike and not above 256, else 64), `celeb_a` (64) and `i_naturalist2018` (224). Resizing stretches.
-        overlap: what becomes of a CelebA picture with several of the five hair attributes: `"exclude"` leaves it out,
-            as the paper's text says; `"count"` makes it a sample of each, as the paper's counts say (so that validation
-            may hold a training picture under another label). Pictures with
-            none of the five are left out. The test side is TFDS' validation split, as in the paper.
-        skip_corrupt: leave unreadable own pictures out instead of refusing the data set.
+        **options: of pictures on disk, see `options.DataOptions`: `image_size` (also of `celeb_a`, usually 64, and
+            `i_naturalist2018`, 224), `fit`, `background`, `group_by`, `keep_duplicates_together`, `skip_corrupt`, `overlap`.
 
     Returns:
         `Splits`.
@@ -90,33 +86,82 @@ def load_data(
         ((8, 8, 1), 10)
     """
     sampling = Sampling(imbalance, seed, batch_size, augmentation)
-    _check_kind(name, image_size, overlap, skip_corrupt)
+    sides = load_sides(name, DataOptions(**options), augmentation, data_dir, seed=sampling.sides_seed)
+    return assemble(sides, sampling)
+
+
+def load_sides(
+    name: str,
+    options: DataOptions | None = None,
+    augmentation: str = "none",
+    data_dir: str | os.PathLike | None = None,
+    *,
+    seed: int = 0,
+    default_size: int | None = None,
+    progress: Callable | None = None,
+) -> Sides:
+    """A data set as it is, before anything is drawn from it.
+
+    Args:
+        name, data_dir: see `load_data`.
+        options: of pictures on disk; by default the usual ones.
+        augmentation: which these data must allow.
+        seed: chooses the quarter of iNaturalist 2018.
+        default_size, progress: of own pictures, see `files.sides_of_files`.
+
+    Raises: as `load_data`.
+    """
+    options = DataOptions() if options is None else options
+    _check_kind(name, options)
     if name in STREAMED_SIZES:
-        size = image_size or STREAMED_SIZES[name]
+        size = options.image_size or STREAMED_SIZES[name]
         builder = _prepared_builder(name, data_dir)
         if name == "celeb_a":
-            return _load_celeb_a(builder, (size, size, 3), overlap, sampling)
-        return _load_i_naturalist2018(builder, (size, size, 3), sampling)
-    if name not in NAMES and pathlib.Path(name).is_dir():
-        return load_files(list_folder(name), sampling, image_size, skip_corrupt)
-    if name not in NAMES and pathlib.Path(name).is_file():
-        return load_files(list_csv(name), sampling, image_size, skip_corrupt)
+            return _celeb_a(builder, (size, size, 3), options.overlap)
+        return _i_naturalist2018(builder, (size, size, 3), seed)
+    path = pathlib.Path(name)
+    if name not in NAMES and path.is_file() and path.suffix.lower() == ".npz":
+        return _vectors(path)
+    if name not in NAMES and path.exists():
+        listing = (list_folder if path.is_dir() else list_csv)(path, options.group_by)
+        return sides_of_files(listing, options, default_size, progress)
     arrays = load_arrays(name, data_dir)
-    return splits_of_arrays(arrays.train, arrays.test, sampling, arrays.class_names)
+    return sides_of_arrays(arrays.train, arrays.test, augmentation, arrays.class_names)
 
 
-def _check_kind(name, image_size, overlap, skip_corrupt):
+def is_own(name: str) -> bool:
+    """Whether a data set is the user's own: a path, no name of ours."""
+    return name not in NAMES
+
+
+def _check_kind(name, options):
     """Refuses options that would be passed over in silence."""
-    if image_size is not None:
-        require_whole(image_size, "image_size", 1)
-    if image_size is not None and name in NAMES and name not in STREAMED_SIZES:
-        raise ValueError(f"Expected no `image_size` with {name}, whose pictures keep theirs. Received: {image_size=}")
-    if skip_corrupt and name in NAMES:
-        raise ValueError(f"Expected `skip_corrupt` with own pictures only. Received: the data set {name}")
-    if overlap not in OVERLAPS:
-        raise ValueError(f"Expected `overlap` to be one of {', '.join(OVERLAPS)}. Received: {overlap!r}")
-    if overlap != "exclude" and name != "celeb_a":
+    changed = options.changed()
+    if options.image_size is not None and name in NAMES and name not in STREAMED_SIZES:
+        raise ValueError(
+            f"Expected no `image_size` with {name}, whose pictures keep theirs. Received: image_size={options.image_size}"
+        )
+    own = [option for option in changed if option not in ("image_size", "overlap")]
+    vectors = is_own(name) and name.lower().endswith(".npz")
+    if own and (name in NAMES or vectors):
+        raise ValueError(f"Expected `{own[0]}` with own pictures only. Received: the data set {name}")
+    if "overlap" in changed and name != "celeb_a":
         raise ValueError(f"Expected `overlap` with celeb_a only. Received: the data set {name}")
+
+
+def _vectors(path):
+    vectors = read_vectors(path)
+
+    def side(chosen):
+        rows = vectors.x[chosen]
+        about = {"groups": vectors.groups, "names": vectors.names}
+        about = {name: None if values is None else values[chosen] for name, values in about.items()}
+        digests = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+        digests = np.frombuffer(b"".join(digests), "uint8").reshape(-1, 16)
+        return side_in_memory(rows, vectors.labels[chosen], digests=digests, **about)
+
+    sides = {name: side(chosen) for name, chosen in vectors.sides.items()}
+    return Sides(**sides, image_shape=vectors.x.shape[1:], class_names=vectors.class_names)
 
 
 def load_arrays(name: str, data_dir: str | os.PathLike | None = None) -> Arrays:
@@ -159,7 +204,10 @@ def _load_tfds(name, data_dir):
     return Arrays(train, test, class_names)
 
 
-def _load_celeb_a(builder, image_shape, overlap, sampling):
+def _celeb_a(builder, image_shape, overlap):
+    """With `"exclude"` a picture with several of the five hair attributes is left out, as the paper's text says; with
+    `"count"` it is a sample of each, as its counts say, so that validation may hold a training picture under another label.
+    Pictures with none of the five are left out. The test side is TFDS' validation split, as in the paper."""
     attributes = [f"attributes/{attribute}" for attribute in HAIR_COLOURS.values()]
     sides = []
     for split in ("train", "validation"):
@@ -168,10 +216,10 @@ def _load_celeb_a(builder, image_shape, overlap, sampling):
         if overlap == "exclude":
             has[has.sum(axis=1) > 1] = 0
         sides.append(record_side(index, *np.nonzero(has), image_shape))
-    return assemble(*sides, image_shape, list(HAIR_COLOURS), sampling)
+    return Sides(train=sides[0], test=sides[1], image_shape=image_shape, class_names=list(HAIR_COLOURS))
 
 
-def _load_i_naturalist2018(builder, image_shape, sampling):
+def _i_naturalist2018(builder, image_shape, seed):
     names = builder.info.features["supercategory"].names
     classes = np.argsort(np.argsort(names))
 
@@ -179,11 +227,11 @@ def _load_i_naturalist2018(builder, image_shape, sampling):
         index = index_records(_record_files(builder, split), ["supercategory"])
         labels = classes[index.features["supercategory"]]
         counts = stratified_counts(np.bincount(labels, minlength=len(names)), share)
-        chosen = subsample(labels, counts, sampling.sides_seed)
+        chosen = subsample(labels, counts, seed)
         return record_side(index, chosen, labels[chosen], image_shape)
 
-    sides = side("train", I_NATURALIST_SHARE), side("validation", 1.0)
-    return assemble(*sides, image_shape, sorted(names), sampling)
+    train, test = side("train", I_NATURALIST_SHARE), side("validation", 1.0)
+    return Sides(train=train, test=test, image_shape=image_shape, class_names=sorted(names))
 
 
 def _prepared_builder(name, data_dir):

@@ -11,6 +11,8 @@ MAX_CHANNELS = 4  # with transparency
 OVERSHOOT = 1 / 8
 # Pixels that are centred and scaled by their deviation lie around 0, those of 8 bits reach up to 255.
 UNIT, BEYOND_UNIT = 1, 2
+NO_NUMBERS = "OSUc"  # kinds of numpy types that are no real numbers; bfloat16 is of the kind V
+FULL_SCALES = (255, 1023, 4095, 16383, 65535)  # of 8, 10, 12, 14 and 16 bits
 
 
 class Pixels(NamedTuple):
@@ -38,6 +40,10 @@ class Pixels(NamedTuple):
         smallest, largest = min(self.smallest, other.smallest), max(self.largest, other.largest)
         return Pixels(smallest, largest, self.fractions or other.fractions)
 
+    def unit(self) -> bool:
+        """Whether they are of about 0–1, by fractions that show it."""
+        return self.fractions and self.largest <= UNIT + OVERSHOOT
+
     def finite(self) -> bool:
         """Whether there is neither NaN nor infinity among them."""
         return bool(np.isfinite([self.smallest, self.largest]).all())
@@ -55,7 +61,7 @@ def require_one_range(sides: dict[str, Pixels]) -> None:
         >>> require_one_range({"training": Pixels(0, 255, False), "test": Pixels(0, 1, False)})  # dark, or black and white
     """
     varied = {side: pixels for side, pixels in sides.items() if pixels.smallest < pixels.largest}
-    unit = [side for side, pixels in varied.items() if pixels.fractions and pixels.largest <= UNIT + OVERSHOOT]
+    unit = [side for side, pixels in varied.items() if pixels.unit()]
     large = [
         side
         for side, (smallest, largest, _) in varied.items()
@@ -64,6 +70,25 @@ def require_one_range(sides: dict[str, Pixels]) -> None:
     if unit and large:
         received = ", ".join(f"{sides[side][0]:g} to {sides[side][1]:g} in {side}" for side in (large[0], unit[0]))
         raise ValueError(f"Expected pixels of one range on all sides. Received: {received}. Bring all sides to 0–255")
+
+
+def require_eight_bits(kind: np.dtype, pixels: Pixels, side: str) -> None:
+    """Refuses integers beyond 255, as cameras and scanners with more than 8 bits give them, and says how to scale them.
+
+    Args:
+        kind: of the array; floats are not looked at.
+        pixels: finite `Pixels` of the side.
+        side: its name.
+
+    Example:
+        >>> require_eight_bits(np.dtype("uint16"), Pixels(0, 255, False), "training")
+    """
+    if kind.kind in "iu" and pixels.largest > FULL_SCALES[0]:
+        scale = next((scale for scale in FULL_SCALES if scale >= pixels.largest), int(pixels.largest))
+        raise ValueError(
+            f"Expected {side} images in 0–255. Received: {kind} up to {pixels.largest:.0f}. "
+            f"Multiply all sides by 255 / {scale}, or what else is the largest value that may occur"
+        )
 
 
 def require_channels_last(shape: tuple, side: str) -> None:

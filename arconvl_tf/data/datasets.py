@@ -7,10 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.data.checks import Pixels, require_channels_last, require_every_class, require_one_range
+from arconvl_tf.data.checks import NO_NUMBERS, Pixels, require_channels_last, require_every_class, require_one_range
 from arconvl_tf.data.pipeline import Dataset, Splits
-
-NO_NUMBERS = "OSU"  # kinds of numpy types; bfloat16 is of the kind V
 
 
 def from_datasets(

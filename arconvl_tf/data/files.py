@@ -1,101 +1,134 @@
 """Picture files as a data set: decoded as they are needed, so that it may be larger than the memory."""
 
-import os
+import multiprocessing.pool
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from arconvl_tf.data import images
+from arconvl_tf.data.duplicates import joined, near_duplicates, picture_hashes
 from arconvl_tf.data.listings import Listing
-from arconvl_tf.data.pipeline import PIPELINE_DEVICE, Side, Splits, assemble
-from arconvl_tf.data.sampling import Sampling, stratified_split
+from arconvl_tf.data.options import DataOptions
+from arconvl_tf.data.sides import PARALLEL_CALLS, Side, Sides
 
-TEST_SHARE = 0.2
 DEFAULT_SIZE = 64
 MAX_OWN_SIZE = 256
+HASHED_SIZE = 64
 
 
-def load_files(listing: Listing, sampling: Sampling, image_size: int | None = None, skip_corrupt: bool = False) -> Splits:
-    """Turns a `Listing` of picture files into `Splits`.
+def sides_of_files(
+    listing: Listing, options: DataOptions, default_size: int | None = None, progress: Callable | None = None
+) -> Sides:
+    """Turns a `Listing` of picture files into `Sides`.
 
     Every file is decoded once at the start, so that a broken one is reported before training begins. Afterwards only
-    the list of paths stays in memory. Without a test side a stratified fifth is set aside for testing, before classes are
-    thinned.
+    the list of paths stays in memory.
 
     Args:
         listing: see `listings.list_folder` and `listings.list_csv`.
-        sampling: what is drawn, and how.
-        image_size: height and width that pictures are resized to; by default their own if all are alike and no side is
-            longer than 256, else 64.
-        skip_corrupt: leave unreadable files out instead of refusing the data set.
+        options: how pictures are read, and which stay together.
+        default_size: of pictures whose size nobody chose; by default their own if all are alike and no side is longer than
+            256, else 64.
+        progress: called with the pictures looked at so far, and all that there are.
 
     Returns:
-        `Splits`. Pictures are grey if all of them are.
+        `Sides`. Pictures are grey if all of them are.
 
     Raises:
         ValueError: on unreadable files, or a side or class that holds none but those.
     """
-    class_names = listing.class_names
-    shapes, sides = _check(listing.sides, skip_corrupt)
-    for side, (paths, _) in sides.items():
-        if not paths:
-            raise ValueError(f"Expected pictures in {side}. Received: none")
-    missing = np.setdiff1d(np.arange(len(class_names)), sides["train"][1])
+    examined = _examined(listing, progress)
+    unreadable = {path: why for side in examined.values() for path, why in side.unreadable.items()}
+    if unreadable and not options.skip_corrupt:
+        advice = "Remove them, or leave them out with skip_corrupt (--skip-corrupt)"
+        raise ValueError(f"{images.complaint(unreadable)}. {advice}")
+    shapes = [shape for side in examined.values() for shape in side.shapes]
+    reading = images.Reading(
+        _common_shape(shapes, options.image_size, default_size),
+        fit=options.fit,
+        background=options.background,
+        full_scale=images.full_scale_of(max(side.largest_deep for side in examined.values())),
+    )
+    sides = {side: _side(listing, side, examined[side], reading) for side in examined}
+    for name, side in sides.items():
+        if not len(side.labels):
+            raise ValueError(f"Expected pictures in {name}. Received: none")
+    missing = np.setdiff1d(np.arange(len(listing.class_names)), sides["train"].labels)
     if len(missing):
-        raise ValueError(f"Expected readable pictures of every class. Received: none of {class_names[missing[0]]}")
-
-    image_shape = _common_shape(shapes, image_size)
-    if "test" not in sides:
-        sides["train"], sides["test"] = _set_test_aside(*sides["train"], class_names, sampling.sides_seed)
-    sides = {name: _side(paths, labels, image_shape) for name, (paths, labels) in sides.items()}
-    return assemble(sides["train"], sides["test"], image_shape, class_names, sampling, sides.get("validation"))
-
-
-def _check(sides, skip_corrupt):
-    """The shapes of all pictures, and the sides without unreadable files."""
-    shapes, kept = [], {}
-    for side, (paths, labels) in sides.items():
-        side_shapes, unreadable = images.examine(paths)
-        if unreadable and not skip_corrupt:
-            advice = "Remove them, or leave them out with skip_corrupt (--skip-corrupt)"
-            raise ValueError(f"{images.complaint(unreadable)}. {advice}")
-        shapes += side_shapes
-        broken = set(unreadable)
-        readable = np.array([path not in broken for path in paths], dtype=bool)
-        kept[side] = ([path for path in paths if path not in broken], labels[readable])
-    return shapes, kept
+        raise ValueError(f"Expected readable pictures of every class. Received: none of {listing.class_names[missing[0]]}")
+    sides = _with_lookalikes(sides, reading, options.keep_duplicates_together)
+    return Sides(
+        **sides,
+        image_shape=reading.image_shape,
+        class_names=listing.class_names,
+        reading=reading,
+        remarks=_remarks(examined, unreadable),
+    )
 
 
-def _common_shape(shapes, image_size):
-    channels = 1 if all(shape[-1] <= 2 for shape in shapes) else 3
-    if image_size is not None:
-        return (image_size, image_size, channels)
+def _common_shape(shapes, image_size, default_size):
+    channels = 1 if shapes and all(shape[-1] == 1 for shape in shapes) else 3
+    size = image_size or default_size
+    if size is not None:
+        return (size, size, channels)
     sizes = {shape[:2] for shape in shapes}
     alike = len(sizes) == 1 and max(min(sizes)) <= MAX_OWN_SIZE
     return (*sizes.pop(), channels) if alike else (DEFAULT_SIZE, DEFAULT_SIZE, channels)
 
 
-def _set_test_aside(paths, labels, class_names, seed):
-    lonely = np.flatnonzero(np.bincount(labels) < 2)
-    if len(lonely):
-        raise ValueError(
-            "Expected two pictures or more of every class, one of them for testing, or a test side of your own. "
-            f"Received: one of class {class_names[lonely[0]]}"
-        )
-    parts = stratified_split(labels, TEST_SHARE, seed)
-    return [([paths[index] for index in part], labels[part]) for part in parts]
+def _examined(listing, progress):
+    total, done = sum(len(paths) for paths, _ in listing.sides.values()), 0
+    examined = {}
+    for side, (paths, _) in listing.sides.items():
+        tell = None if progress is None else lambda count, before=done: progress(before + count, total)
+        examined[side] = images.examine(paths, PARALLEL_CALLS, tell)
+        done += len(paths)
+    return examined
 
 
-def _side(paths, labels, image_shape):
-    with tf.device(PIPELINE_DEVICE):
-        files = tf.constant([os.fsencode(path) for path in paths])
+def _side(listing, side, examined, reading):
+    paths, labels = listing.sides[side]
+    readable = np.array([index for index, path in enumerate(paths) if path not in examined.unreadable], dtype="int64")
+    kept, groups = examined.paths, listing.groups[side]
+
+    def read(indices):
+        return np.array([reading.read(kept[index]) for index in indices], "uint8").reshape(-1, *reading.image_shape)
 
     def fetch(indices):
-        return tf.map_fn(
-            lambda file: images.decode(tf.io.read_file(file), image_shape),
-            tf.gather(files, indices),
-            parallel_iterations=1,  # batches are decoded side by side already; large pictures take much memory
-            fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
-        )
+        pixels = tf.numpy_function(read, [indices], tf.uint8, stateful=False)
+        return tf.ensure_shape(pixels, (None, *reading.image_shape))
 
-    return Side(fetch, labels)
+    return Side(
+        fetch,
+        np.asarray(labels, "int64")[readable],
+        groups=None if groups is None else np.asarray(groups)[readable],
+        names=np.array([str(path) for path in kept]),
+        digests=examined.digests,
+    )
+
+
+def _with_lookalikes(sides, reading, keep_together):
+    """Near-duplicates are numbered over all sides; kept together, they are of one group."""
+    small = images.Reading((HASHED_SIZE, HASHED_SIZE, 1), reading.fit, reading.background, reading.full_scale)
+    with multiprocessing.pool.ThreadPool(PARALLEL_CALLS) as pool:
+        pictures = pool.imap(small.read, np.concatenate([side.names for side in sides.values()]), chunksize=16)
+        lookalikes = near_duplicates(picture_hashes(pictures))
+    ends = np.cumsum([len(side.labels) for side in sides.values()])[:-1]
+    sides = {
+        name: side._replace(lookalikes=own) for (name, side), own in zip(sides.items(), np.split(lookalikes, ends))
+    }
+    if not keep_together:
+        return sides
+    return {
+        name: side._replace(groups=side.lookalikes if side.groups is None else joined(side.groups, side.lookalikes))
+        for name, side in sides.items()
+    }
+
+
+def _remarks(examined, unreadable):
+    animations = sum(side.animations for side in examined.values())
+    remarks = [f"Left out: {len(unreadable)} files that can't be read."] if unreadable else []
+    if animations:
+        remarks.append(f"Of {animations} animations or files of several pages the first picture is taken.")
+    return tuple(remarks)

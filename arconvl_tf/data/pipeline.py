@@ -1,23 +1,19 @@
 """From sides to `tf.data`: imbalance, stratified splits, and batches that depend on the seed and the epoch alone."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf import hardware
 from arconvl_tf.data.augmentation import AUGMENTATIONS
 from arconvl_tf.data.checks import require_every_class
-from arconvl_tf.data.sampling import Sampling, stratified_split, subsample
+from arconvl_tf.data.folds import held_out
+from arconvl_tf.data.images import Reading
+from arconvl_tf.data.sampling import Sampling, subsample
+from arconvl_tf.data.sides import PARALLEL_CALLS, PIPELINE_DEVICE, Side, Sides
 
-VALIDATION_SHARE = 0.1
-# tf.data runs on the processor: what it reads must not lie in the memory of a GPU.
-PIPELINE_DEVICE = "CPU:0"
-# Batches (or pictures) at work at a time, each of which takes its memory; their order doesn't depend on it.
-PARALLEL_CALLS = min(hardware.usable_cores(), 8)
+TEST_SHARE = 0.2
 MAX_EVALUATION_BATCH = 1024
 MAX_EVALUATION_ELEMENTS = 1 << 24  # of one batch: 64 MiB in float32
 
@@ -31,99 +27,108 @@ class Splits:
 
     Attributes:
         train, validation, test: datasets of (images float32 in 0–255, labels int64); of `datasets.from_datasets` those
-            that were given.
+            that were given. `validation` is `None` where no share was to be set aside.
         class_counts: the training samples of each class, shape (k,), before the validation share is set aside (the counts
             of the paper's supplement).
         class_names: k names.
-        image_shape: (height, width, channels).
+        image_shape: (height, width, channels), or (d,) of feature vectors.
         split_counts: {"train", "validation", "test": samples of each class, shape (k,)}.
         epoch: the number of the pass that `train` draws next, which is also `train.epoch`. Order and augmentation are
             functions of (seed, epoch): the dataset reads the number when a pass starts and never changes it.
             `PrototypeClassifier.fit` and `ARConvL.fit` tell it by themselves; another Keras model is told with the callback
             `arconvl_tf.callbacks.ToldEpoch(splits.epoch)`, a loop of one's own with `splits.epoch.assign(number)`. Otherwise
             every pass has the same order. `None` where the order is not the library's to decide (`from_datasets`).
+        parts: {"train", "validation", "test": `Side`}, the samples behind the datasets, with their names and groups; empty
+            of `from_datasets`.
+        reading: how a picture file becomes `image_shape`; `None` where the data are no files.
     """
 
     train: Dataset
-    validation: Dataset
+    validation: Dataset | None
     test: Dataset
     class_counts: np.ndarray
     class_names: list[str]
     image_shape: tuple
     split_counts: dict[str, np.ndarray]
     epoch: tf.Variable | None
+    parts: dict[str, Side] = dataclasses.field(default_factory=dict)
+    reading: Reading | None = None
 
 
-class Side(NamedTuple):
-    """One side of a data set: `fetch` turns indices (n,) into images (n, height, width, channels); `labels` are all."""
+def assemble(sides: Sides, sampling: Sampling) -> Splits:
+    """Draws `Splits` from a data set.
 
-    fetch: Callable
-    labels: np.ndarray
-
-
-def assemble(
-    train: Side,
-    test: Side,
-    image_shape: tuple,
-    class_names: Sequence[str],
-    sampling: Sampling,
-    validation: Side | None = None,
-) -> Splits:
-    """Builds `Splits` from two sides, in memory or on disk.
+    Without a test side a fifth is set aside for testing, before classes are thinned; without a validation side a share of
+    the thinned training side. Groups stay together.
 
     Args:
-        train, test: sides with labels 0..k−1.
-        image_shape: (height, width, channels).
-        class_names: k names.
+        sides: in memory or on disk, with labels 0..k−1.
         sampling: what is drawn, and how.
-        validation: a side of its own; by default a stratified tenth of the thinned training side.
 
     Raises:
         ValueError: on fewer than two classes, labels outside 0..k−1, a class without training samples, an imbalance that
-            the classes don't allow.
+            the classes don't allow, too few samples or groups to divide.
     """
-    num_classes = len(class_names)
-    if num_classes < 2:
+    class_names = list(sides.class_names)
+    if len(class_names) < 2:
         raise ValueError(f"Expected at least two classes. Received: {', '.join(class_names)}")
-    at_hand = _count(train.labels, num_classes, "training")
-    require_every_class(at_hand)
-    _count(test.labels, num_classes, "test")
+    for name, side in sides.given().items():
+        _require_known(side.labels, len(class_names), "training" if name == "train" else name)
+    require_every_class(_counts(sides.train, class_names))
+    train, test = (sides.train, sides.test) if sides.test is not None else _set_test_aside(sides, sampling)
+    class_counts = sampling.imbalance.counts(_counts(train, class_names), class_names)
+    train = train.part(subsample(train.labels, class_counts, sampling.sides_seed))
+    parts = {"train": train, "validation": sides.validation, "test": test}
+    if sides.validation is None and sampling.validation_share:
+        kept, apart = held_out(train.labels, train.groups, sampling.validation_share, sampling.sides_seed)
+        parts |= {"train": train.part(kept), "validation": train.part(apart)}
+    parts = {name: side for name, side in parts.items() if side is not None}
 
-    class_counts = sampling.imbalance.counts(at_hand, class_names)
-    kept = subsample(train.labels, class_counts, sampling.sides_seed)
-    if validation is None:
-        parts = stratified_split(train.labels[kept], VALIDATION_SHARE, sampling.sides_seed)
-        kept, held_out = [kept[part] for part in parts]
-        validation = _part(train, held_out)
-    train = _part(train, kept)
-
-    sides = {"train": train, "validation": validation, "test": test}
-    evaluation_batch = min(MAX_EVALUATION_BATCH, max(1, MAX_EVALUATION_ELEMENTS // int(np.prod(image_shape))))
-    dataset = _training_dataset(train, sampling)
+    dataset = _training_dataset(parts["train"], sampling)
+    evaluated = {name: evaluation_dataset(side, sides.image_shape) for name, side in parts.items() if name != "train"}
     return Splits(
         train=dataset,
-        validation=_evaluation_dataset(validation, evaluation_batch),
-        test=_evaluation_dataset(test, evaluation_batch),
+        validation=evaluated.get("validation"),
+        test=evaluated["test"],
         class_counts=class_counts,
-        class_names=list(class_names),
-        image_shape=tuple(image_shape),
-        split_counts={name: np.bincount(side.labels, minlength=num_classes) for name, side in sides.items()},
+        class_names=class_names,
+        image_shape=tuple(sides.image_shape),
+        split_counts={name: _counts(side, class_names) for name, side in parts.items()},
         epoch=dataset.epoch,
+        parts=parts,
+        reading=sides.reading,
     )
 
 
-def _count(labels, num_classes, side):
+def _counts(side, class_names):
+    return np.bincount(side.labels, minlength=len(class_names))
+
+
+def _require_known(labels, num_classes, side):
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
             f"Expected {side} labels in 0..{num_classes - 1}. Received: labels from {labels.min()} to {labels.max()}"
         )
-    return np.bincount(labels, minlength=num_classes)
+
+
+def _set_test_aside(sides, sampling):
+    lonely = np.flatnonzero(_counts(sides.train, sides.class_names) < 2)
+    if len(lonely):
+        raise ValueError(
+            "Expected two samples or more of every class, one of them for testing, or a test side of your own. "
+            f"Received: one of class {sides.class_names[lonely[0]]}"
+        )
+    kept, apart = held_out(sides.train.labels, sides.train.groups, TEST_SHARE, sampling.sides_seed)
+    return sides.train.part(kept), sides.train.part(apart)
 
 
 def _training_dataset(side, sampling):
     """Whole batches at a time: shuffled indices first, pixels late, and no Python for single images."""
     batch_size, augment = sampling.batch_size, AUGMENTATIONS[sampling.augmentation]
-    steps = -(-len(side.labels) // batch_size)
+    counts = drawn = np.bincount(side.labels)
+    if sampling.epoch_cap is not None:
+        drawn = np.minimum(counts, np.ceil(sampling.epoch_cap * counts.mean()).astype(int))
+    steps = -(-int(drawn.sum()) // batch_size)
     with tf.device(PIPELINE_DEVICE):
         labels = tf.constant(side.labels)
         epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
@@ -131,12 +136,15 @@ def _training_dataset(side, sampling):
     def one_pass(_):
         epoch_seed = tf.stack([tf.cast(sampling.seed, tf.int64), epoch.read_value()])
         order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(labels)), epoch_seed)
+        if drawn.sum() < len(side.labels):
+            order = _first_of_each_class(order, labels, counts, drawn)
 
         def batch(step):
             indices = order[step * batch_size : (step + 1) * batch_size]
-            pixels = side.fetch(indices)
+            step_seed = tf.random.fold_in(epoch_seed, step)
+            pixels = side.fetch(indices) if side.draw is None else side.draw(indices, step_seed)
             if augment is not None:
-                pixels = augment(pixels, tf.random.fold_in(epoch_seed, step))
+                pixels = augment(pixels, step_seed)
             return tf.cast(pixels, tf.float32), tf.gather(labels, indices)
 
         return tf.data.Dataset.range(steps).map(batch, num_parallel_calls=PARALLEL_CALLS, deterministic=True)
@@ -147,8 +155,17 @@ def _training_dataset(side, sampling):
     return dataset
 
 
-def _evaluation_dataset(side, batch_size):
-    """All samples in their order, in large batches."""
+def _first_of_each_class(order, labels, counts, drawn):
+    """Of shuffled indices those that come first in their class, `drawn[j]` of class j's `counts[j]`, in their order."""
+    by_class = tf.argsort(tf.gather(labels, order), stable=True)
+    rank = tf.range(tf.size(order)) - tf.repeat(tf.constant(np.cumsum(counts) - counts, tf.int32), counts)
+    kept = tf.boolean_mask(by_class, rank < tf.repeat(tf.constant(drawn, tf.int32), counts))
+    return tf.gather(order, tf.sort(kept))
+
+
+def evaluation_dataset(side: Side, image_shape: tuple) -> tf.data.Dataset:
+    """All samples of a side in their order, unchanged, in large batches of (images, labels)."""
+    batch_size = min(MAX_EVALUATION_BATCH, max(1, MAX_EVALUATION_ELEMENTS // int(np.prod(image_shape))))
     with tf.device(PIPELINE_DEVICE):
         labels = tf.constant(side.labels)
 
@@ -168,10 +185,3 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
-
-
-def _part(side, indices):
-    """The samples of a side at the given indices."""
-    with tf.device(PIPELINE_DEVICE):
-        chosen = tf.constant(indices)
-    return Side(lambda positions: side.fetch(tf.gather(chosen, positions)), side.labels[indices])

@@ -4,8 +4,6 @@ import contextlib
 import functools
 import hashlib
 import os
-import pathlib
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,13 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.data import images
-from arconvl_tf.data.pipeline import PARALLEL_CALLS, Side, without_autotuning
+from arconvl_tf.data.cache import cache_folder
+from arconvl_tf.data.images import Reading
+from arconvl_tf.data.pipeline import without_autotuning
+from arconvl_tf.data.sides import PARALLEL_CALLS, Side
 
 # A TFRecord is framed by its length (8 bytes) and a checksum (4) before it, and a checksum (4) after it.
 HEADER_BYTES, FRAME_BYTES = 12, 16
 INDEX_BATCH = 32
-IMAGE_FEATURE = {"image": tf.io.FixedLenFeature([], tf.string)}
 
 
 class RecordIndex(NamedTuple):
@@ -76,11 +75,7 @@ def _cache_path(files, feature_names):
     found = [tf.io.gfile.stat(file) for file in files]
     described = [(file, status.length, status.mtime_nsec) for file, status in zip(files, found)]
     key = hashlib.blake2b(repr((described, feature_names)).encode(), digest_size=16).hexdigest()
-    try:
-        folder = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    except RuntimeError:  # a user without a home
-        folder = pathlib.Path(tempfile.gettempdir())
-    return folder / "arconvl_tf" / f"{key}.npz"
+    return cache_folder() / f"{key}.npz"
 
 
 def _read_columns(files, feature_names):
@@ -113,17 +108,16 @@ def record_side(index: RecordIndex, chosen: np.ndarray, labels: np.ndarray, imag
         image_shape: (height, width, channels).
     """
 
+    reading = Reading(image_shape)
+
     def read(positions):
-        return np.array([_read_record(index, chosen[position]) for position in positions], dtype=object)
+        records = [tf.train.Example.FromString(_read_record(index, chosen[position])) for position in positions]
+        pictures = [reading.decode(record.features.feature["image"].bytes_list.value[0]) for record in records]
+        return np.array(pictures, "uint8").reshape(-1, *image_shape)
 
     def fetch(positions):
-        # TensorFlow can't read a part of a file by its offset; decoding, which takes the time, is TensorFlow's again.
-        records = tf.ensure_shape(tf.numpy_function(read, [positions], tf.string, stateful=False), [None])
-        encoded = tf.io.parse_example(records, IMAGE_FEATURE)["image"]
-        decoded = tf.TensorSpec(image_shape, tf.uint8)
-        return tf.map_fn(
-            lambda picture: images.decode(picture, image_shape), encoded, fn_output_signature=decoded, parallel_iterations=1
-        )
+        # TensorFlow can't read a part of a file by its offset.
+        return tf.ensure_shape(tf.numpy_function(read, [positions], tf.uint8, stateful=False), (None, *image_shape))
 
     return Side(fetch, labels)
 

@@ -17,6 +17,10 @@ class Sampling:
     Args:
         imbalance: `Imbalance`, or its factor.
         seed, batch_size, augmentation: see `arrays.make_splits`.
+        split_seed: divides the samples among the sides; by default that of the imbalance, or `seed`.
+        validation_share: of the training samples, in 0..1; 0 sets none aside.
+        epoch_cap: how many samples of a class an epoch draws at most, in multiples of the classes' mean; every epoch draws
+            others. By default all of them.
 
     Raises:
         ValueError: on a value that makes no sense.
@@ -30,11 +34,16 @@ class Sampling:
     seed: int = 0
     batch_size: int = 128
     augmentation: str = "none"
+    split_seed: int | None = None
+    validation_share: float = 0.1
+    epoch_cap: float | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "imbalance", Imbalance.of(self.imbalance))
         require_whole(self.seed, "seed", 0)
         require_whole(self.batch_size, "batch_size", 1)
+        if self.split_seed is not None:
+            require_whole(self.split_seed, "split_seed", 0)
         if self.augmentation not in AUGMENTATIONS:
             names = ", ".join(AUGMENTATIONS)
             raise ValueError(f"Expected `augmentation` to be one of {names}. Received: {self.augmentation!r}")
@@ -42,7 +51,7 @@ class Sampling:
     @property
     def sides_seed(self) -> int:
         """Chooses samples and divides them among the sides; `seed` decides order and augmentation."""
-        return self.seed if self.imbalance.seed is None else self.imbalance.seed
+        return next(seed for seed in (self.split_seed, self.imbalance.seed, self.seed) if seed is not None)
 
 
 def stratified_counts(class_counts: np.ndarray, share: float) -> np.ndarray:
