@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _EXPORTS = {
     "ARConvL": "models",

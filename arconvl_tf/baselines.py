@@ -158,6 +158,7 @@ class GCPLLoss(CPLLoss):
     """
 
     term_names = ("cross_entropy", "pull")
+    reads_distances = True
 
     def __init__(self, pull_weight=0.1):
         self.pull_weight = at_least_zero("pull_weight", pull_weight)
@@ -270,6 +271,7 @@ class AffinityLoss(Objective):
     """
 
     term_names = ("affinity", "diversity")
+    reads_distances = True
 
     def __init__(self, affinity_margin=0.75, bandwidth=10.0):
         self.affinity_margin = at_least_zero("affinity_margin", affinity_margin)

@@ -2,11 +2,13 @@
 
 import contextlib
 import re
+import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from arconvl_tf.metrics import integer_labels
+from arconvl_tf.metrics import integer_labels, require_class_numbers
 
 _MARK = "arconvl_tf: "
 _FAILED = re.compile(rf"\[{_MARK}(.*?)\]((?: \[[^\]]*\])*)", re.DOTALL)
@@ -116,3 +118,25 @@ def require_finite_loss(loss, step):
         loss,
         step,
     )
+
+
+def check_array(labels) -> None:
+    """Labels in an array are looked at before Keras does, which stumbles over some kinds of them in its own words."""
+    if isinstance(labels, (list, np.ndarray)):
+        require_class_numbers(labels)
+
+
+def compare_counts(labels, class_counts) -> None:
+    """Warns where arrays of labels don't look like the class counts that weights and priors were made from."""
+    counts = np.asarray(class_counts)
+    if not len(counts) or not isinstance(labels, (list, np.ndarray)) or np.asarray(labels).dtype.kind not in "iu":
+        return
+    given = np.bincount(np.clip(np.ravel(labels), 0, None), minlength=len(counts))
+    expected = counts / counts.sum() * given.sum()
+    # Half or double the share, in a class large enough for that to be no accident.
+    ratios = (given[: len(counts)] + 1) / (expected + 1)
+    if len(given) == len(counts) and (np.abs(np.log2(ratios)) > 1).any():
+        warnings.warn(
+            f"Expected training labels in the proportions of class_counts={counts.tolist()}. Received: {given.tolist()} "
+            "of them. Unless that is meant, give class_counts=np.bincount(labels)"
+        )

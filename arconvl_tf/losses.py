@@ -180,6 +180,7 @@ class ARConvLLoss(Objective):
     term_names = ("region", "distribution", "margin", "center")
     readout_names = ("beta", "margin", "benchmark_radius", "upper_bound_radius", "radius_min", "radius_max")
     learns_radii = True
+    reads_distances = True
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import inspect
 import types
-import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,11 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from arconvl_tf import checks
-from arconvl_tf.layers import ClassRegions
+from arconvl_tf.layers import ClassRegions, LinearLogits
 from arconvl_tf.losses import ARConvLLoss
-from arconvl_tf.metrics import LatestScalars, MeanScalars, integer_labels, require_class_numbers
+from arconvl_tf.metrics import LatestScalars, MeanScalars, integer_labels
 from arconvl_tf.objectives import Objective
 from arconvl_tf.optimizers import optimizer_of, with_radius_optimizer
+
+HEADS = {"regions": ClassRegions, "linear": LinearLogits}
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
@@ -28,6 +30,9 @@ class PrototypeClassifier(keras.Model):
     Args:
         backbone: any Keras model that maps a batch of images to features of shape (n, d).
         num_classes: `k`.
+        head: `"regions"`, or `"linear"` for logits `f · c_j + b_j`, which the objectives that read distances or centres
+            (ARConvL, GCPL, affinity) refuse.
+        class_names: optional k names, kept in the model's file.
         name: optional.
 
     Input shape:
@@ -50,13 +55,27 @@ class PrototypeClassifier(keras.Model):
         (2, 3)
     """
 
-    def __init__(self, backbone: keras.Layer, *, num_classes: int, name: str | None = None):
+    def __init__(
+        self,
+        backbone: keras.Layer,
+        *,
+        num_classes: int,
+        head: str = "regions",
+        class_names: Sequence[str] | None = None,
+        name: str | None = None,
+    ):
         super().__init__(name=name)
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(f"Expected {num_classes} class names. Received: {len(class_names)}")
+        if head not in HEADS:
+            raise ValueError(f"Expected `head` to be one of {', '.join(HEADS)}. Received: head={head!r}")
         if not isinstance(backbone, keras.Layer):
             raise ValueError(f"Expected `backbone` to be a Keras model (n, …) → (n, d). Received: backbone={backbone!r}")
         self.backbone = backbone
         self.num_classes = num_classes
-        self.class_regions = ClassRegions(num_classes, name="class_regions")
+        self.head = head
+        self.class_names = class_names and [str(name) for name in class_names]
+        self.class_regions = HEADS[head](num_classes, name="class_regions")
         # What `compile` adds; not attributes of the model itself, which Keras locks once it is built.
         self._training = types.SimpleNamespace(metrics=[], state={}, variables=None)
         inputs = getattr(backbone, "inputs", None)
@@ -140,6 +159,11 @@ class PrototypeClassifier(keras.Model):
         counts = getattr(objective, "class_counts", range(self.num_classes))
         if len(counts) != self.num_classes:
             raise ValueError(f"Expected the counts of {self.num_classes} classes. Received: class_counts={counts}")
+        if self.head == "linear" and objective.reads_distances:
+            raise ValueError(
+                f"Expected an objective that reads logits alone beside a linear head, for instance "
+                f"arconvl_tf.LogitAdjustmentLoss. Received: {type(objective).__name__}, which needs class regions"
+            )
         if radius_optimizer is not None and not objective.learns_radii:
             raise ValueError(
                 f"Expected no `radius_optimizer`: {type(objective).__name__} does not learn radii. "
@@ -192,13 +216,13 @@ class PrototypeClassifier(keras.Model):
                 given["callbacks"] = [tell, *keras.tree.flatten(given.get("callbacks") or [])]
         validation = given.get("validation_data")
         for labels in (given.get("y"), *(validation[1:2] if isinstance(validation, (tuple, list)) else ())):
-            _check_array(labels)
-        self._compare_counts(given.get("y"))
+            checks.check_array(labels)
+        checks.compare_counts(given.get("y"), getattr(self.__dict__.get("objective"), "class_counts", ()))
         with checks.in_one_line():
             return super().fit(**given)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        _check_array(y)
+        checks.check_array(y)
         with checks.in_one_line():
             return super().evaluate(x, y, *args, **kwargs)
 
@@ -264,21 +288,6 @@ class PrototypeClassifier(keras.Model):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         return images, checks.checked_labels(labels, self.num_classes), sample_weight
 
-    def _compare_counts(self, labels):
-        """Warns where arrays of labels don't look like the class counts that weights and priors were made from."""
-        counts = np.asarray(getattr(self.__dict__.get("objective"), "class_counts", ()))
-        if not len(counts) or not isinstance(labels, (list, np.ndarray)) or np.asarray(labels).dtype.kind not in "iu":
-            return
-        given = np.bincount(np.clip(np.ravel(labels), 0, None), minlength=len(counts))
-        expected = counts / counts.sum() * given.sum()
-        # Half or double the share, in a class large enough for that to be no accident.
-        ratios = (given[: len(counts)] + 1) / (expected + 1)
-        if len(given) == len(counts) and (np.abs(np.log2(ratios)) > 1).any():
-            warnings.warn(
-                f"Expected training labels in the proportions of class_counts={counts.tolist()}. Received: {given.tolist()} "
-                "of them. Unless that is meant, give class_counts=np.bincount(labels)"
-            )
-
     @property
     def metrics(self):
         return super().metrics + self._training.metrics
@@ -304,6 +313,8 @@ class PrototypeClassifier(keras.Model):
             "learn_radii": self.class_regions.learn_radii,
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "num_classes": self.num_classes,
+            "head": self.head,
+            "class_names": self.class_names,
         }
 
     @classmethod
@@ -330,12 +341,6 @@ def _told_epoch(dataset):
     return next((found for source in sources if (found := _told_epoch(source)) is not None), None)
 
 
-def _check_array(labels):
-    """Labels in an array are looked at before Keras does, which stumbles over some kinds of them in its own words."""
-    if isinstance(labels, (list, np.ndarray)):
-        require_class_numbers(labels)
-
-
 @keras.saving.register_keras_serializable("arconvl_tf")
 class ARConvL(PrototypeClassifier):
     """Adaptive region-based convolutional learning: a `PrototypeClassifier` that comes with `ARConvLLoss`.
@@ -347,6 +352,7 @@ class ARConvL(PrototypeClassifier):
     Args:
         backbone: any Keras model that maps a batch of images to features of shape (n, d).
         class_counts: training samples of each class, shape (k,).
+        class_names: optional k names, kept in the model's file.
         name: optional.
         **loss_options: options of `ARConvLLoss`: `gamma`, `beta`, `margin`, `center_loss`, `distribution_weights`.
 
@@ -364,9 +370,17 @@ class ARConvL(PrototypeClassifier):
         Classification, ECML-PKDD 2023.
     """
 
-    def __init__(self, backbone: keras.Layer, *, class_counts, name: str | None = None, **loss_options):
+    def __init__(
+        self,
+        backbone: keras.Layer,
+        *,
+        class_counts,
+        class_names: Sequence[str] | None = None,
+        name: str | None = None,
+        **loss_options,
+    ):
         default_objective = ARConvLLoss(class_counts, **loss_options)
-        super().__init__(backbone, num_classes=default_objective.num_classes, name=name)
+        super().__init__(backbone, num_classes=default_objective.num_classes, class_names=class_names, name=name)
         self.default_objective = default_objective
 
     def compile(self, optimizer="sgd", *, objective=None, radius_optimizer=None, **kwargs) -> None:
@@ -376,5 +390,5 @@ class ARConvL(PrototypeClassifier):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        del config["num_classes"]
+        del config["num_classes"], config["head"]
         return {**config, **self.default_objective.get_config()}

@@ -90,6 +90,8 @@ class Objective(abc.ABC):
         term_names: the terms that are added up.
         readout_names: scalars that `call` returns as well, for the training log only.
         learns_radii: whether a gradient reaches the radii, which then need an optimizer.
+        reads_distances: whether it takes `squared_distances` or `centers` for lengths and places, rather than minus
+            `squared_distances` for logits: then it can't stand beside a linear head.
 
     Example:
         >>> class Squared(Objective):
@@ -104,6 +106,7 @@ class Objective(abc.ABC):
     term_names: tuple[str, ...] = ()
     readout_names: tuple[str, ...] = ()
     learns_radii: bool = False
+    reads_distances: bool = False
 
     @abc.abstractmethod
     def call(self, labels, squared_distances, centers, radii):

@@ -43,12 +43,14 @@ FLOORS = [
 ALLOWED = {
     "tensorflow_datasets": ("data/catalog.py",),
     "sklearn": ("data/",),
-    "matplotlib": ("experiments/figures.py",),
-    "pandas": ("experiments/figures.py", "experiments/tables.py"),
+    "matplotlib": ("experiments/figures/",),
+    "pandas": ("experiments/figures/", "experiments/tables.py"),
+    "PIL": ("data/",),
+    "scipy": ("data/", "experiments/pooling.py"),
     "click": ("cli/",),
     "rich": ("cli/", "experiments/progress.py"),
 }
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "tensorflow_datasets": "tensorflow-datasets", "absl": "absl-py"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "tensorflow_datasets": "tensorflow-datasets", "absl": "absl-py"}
 
 
 def imports(source, module, is_package=False):

@@ -14,7 +14,9 @@ from arconvl_tf.callbacks import DeferredReweighting
 from arconvl_tf.data import Imbalance
 from arconvl_tf.experiments import recipes, training
 from arconvl_tf.experiments.configuration import RunConfig
+from arconvl_tf.experiments.evaluation import evaluate
 from arconvl_tf.experiments.methods import METHODS, method_named
+from arconvl_tf.experiments.preparation import load_pictures, split_pictures
 from arconvl_tf.experiments.run_directory import RunDirectory
 from arconvl_tf.models import PrototypeClassifier
 from tests import oracles
@@ -271,6 +273,6 @@ class TrainingTest(tf.test.TestCase):
                 self.assertLess(history["loss"][-1], history["loss"][0], method)
                 # The last epoch: what is learnt, however the best epoch is chosen on one validation picture a rare class.
                 self.assertGreater(metrics["last"]["g_mean"], chance, method)
-                splits = training.load_run_data(config)
-                again = training.evaluate(directory.model(), splits.test)
+                splits = split_pictures(config, load_pictures(config))
+                again = evaluate(directory.model(), splits.test)
                 self.assertEqual(json.loads(json.dumps(again)), metrics["test"])

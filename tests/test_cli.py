@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 from arconvl_tf import cli
 from arconvl_tf.cli import output
-from arconvl_tf.data.images import read_image
+from arconvl_tf.data.images import Reading
 from arconvl_tf.experiments import training
 
 output.CONSOLE.width = 200
@@ -174,7 +174,7 @@ class FinishedRunTest(CommandTestCase):
         right = np.mean([int(row["class"]) == digits.target[number] for number, row in enumerate(same_rows)])
         self.assertGreaterEqual(right, 0.7)
         model = keras.models.load_model(self.run_directory / "best.keras")
-        pixels = [read_image(row["image"], (8, 8, 1)) for row in same_rows]
+        pixels = [Reading((8, 8, 1)).read(row["image"]) for row in same_rows]
         logits, radii = model.predict(tf.cast(tf.stack(pixels), tf.float32), verbose=0), model.class_regions.radii.numpy()
         distances = np.sqrt(-logits.max(axis=1))
         self.assertAllClose([row["distance"] for row in same_rows], distances, atol=1e-4)
@@ -216,7 +216,7 @@ class FinishedRunTest(CommandTestCase):
 
 
     def test_a_crash_is_one_line_and_debug_shows_where_it_came_from(self):
-        with mock.patch.object(training, "load_run_data", side_effect=ZeroDivisionError("of ours")):
+        with mock.patch.object(training, "load_pictures", side_effect=ZeroDivisionError("of ours")):
             arguments = ["train", "--out", self.folder / "crash"]
             self.assertOneLine(arconvl_here(*arguments), "ZeroDivisionError: of ours", "--debug")
             self.assertIn("Traceback … ZeroDivisionError", arconvl_here(*arguments, "--debug").stderr)

@@ -16,6 +16,8 @@ import tensorflow as tf
 from arconvl_tf.data import Imbalance
 from arconvl_tf.experiments import figures, recipes, training
 from arconvl_tf.experiments.configuration import RunConfig
+from arconvl_tf.experiments.evaluation import evaluate
+from arconvl_tf.experiments.preparation import load_pictures, split_pictures
 from arconvl_tf.experiments.run_directory import RunDirectory, RunDirectoryError
 
 RECIPE = recipes.RECIPES["digits"].changed(epochs=3)
@@ -51,7 +53,7 @@ class RunTest(tf.test.TestCase):
         self.assertAllEqual(confusion.sum(axis=1), [36, 36, 35, 37, 36, 37, 36, 36, 35, 36])
         self.assertAllClose(metrics["test"]["recall"], np.diag(confusion) / confusion.sum(axis=1))
         model = self.directory.model()
-        self.assertEqual(training.evaluate(model, training.load_run_data(CONFIG).test), metrics["test"])
+        self.assertEqual(evaluate(model, split_pictures(CONFIG, load_pictures(CONFIG)).test), metrics["test"])
 
         # A second call with the same configuration finds the run finished.
         stamp = self.directory.file("best.keras").stat().st_mtime_ns
@@ -103,9 +105,9 @@ class RunTest(tf.test.TestCase):
         self.assertEqual(metrics["best_epoch"], int(np.argmax(values)))
         self.assertIn(f"Epoch {metrics['best_epoch']} has the highest val_g_mean", metrics["choice"])
         self.assertLess(metrics["last"]["g_mean"], metrics["test"]["g_mean"])
-        model, splits = self.directory.model(), training.load_run_data(config)
-        self.assertAllClose(training.evaluate(model, splits.validation)["g_mean"], max(values), atol=1e-6)
-        self.assertEqual(training.evaluate(model, splits.test), metrics["test"])
+        model, splits = self.directory.model(), split_pictures(config, load_pictures(config))
+        self.assertAllClose(evaluate(model, splits.validation)["g_mean"], max(values), atol=1e-6)
+        self.assertEqual(evaluate(model, splits.test), metrics["test"])
         # The optimizer in the file is that of the best epoch.
         self.assertEqual(int(model.optimizer.iterations), (metrics["best_epoch"] + 1) * len(splits.train))
 
@@ -122,7 +124,7 @@ class RunTest(tf.test.TestCase):
     @pytest.mark.slow
     def test_same_seed_same_result(self):
         config = dataclasses.replace(CONFIG, recipe=RECIPE.changed(epochs=1))
-        splits = training.load_run_data(config)
+        splits = split_pictures(config, load_pictures(config))
         first, again = [training.fit_model(config, splits) for _ in range(2)]
         for before, after in zip(first.model.get_weights(), again.model.get_weights(), strict=True):
             self.assertAllEqual(before, after)
@@ -137,7 +139,7 @@ class RunTest(tf.test.TestCase):
     def test_the_papers_readings_reach_the_model(self):
         recipe = RECIPE.changed(momentum=0.9, weight_decay=1e-4, pixel_scale=1 / 255)
         config = dataclasses.replace(CONFIG, recipe=recipe, loss_options={"distribution_weights": "paper"})
-        splits = training.load_run_data(config)
+        splits = split_pictures(config, load_pictures(config))
         model = training.build_model(config, splits)
         self.assertEqual([each.momentum for each in (model.main_optimizer, model.radius_optimizer)], [0.9, 0.9])
         self.assertEqual([each.weight_decay for each in (model.main_optimizer, model.radius_optimizer)], [1e-4, None])
@@ -150,7 +152,7 @@ class RunTest(tf.test.TestCase):
     def test_learning_rates_follow_the_protocol(self):
         recipe = recipes.RECIPES["mnist"].changed(batch_size=32)
         config = RunConfig("digits", recipe, imbalance=Imbalance(10))
-        splits = training.load_run_data(config)
+        splits = split_pictures(config, load_pictures(config))
         model, steps = training.build_model(config, splits), len(splits.train)
         rates = {name: [] for name in ("main", "radius")}
         by_name = {"main": model.main_optimizer, "radius": model.radius_optimizer}

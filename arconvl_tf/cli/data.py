@@ -4,7 +4,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from arconvl_tf.cli.options import Command, data_options, dataset_and_imbalance
+from arconvl_tf.cli.options import Command, data_options, dataset_and_imbalance, taken_data_options
 from arconvl_tf.cli.output import CONSOLE, quiet_import
 
 
@@ -12,14 +12,19 @@ from arconvl_tf.cli.output import CONSOLE, quiet_import
 @click.argument("dataset", default="digits")
 @data_options
 @click.option("--out", type=click.Path(dir_okay=False), default="pictures.png", show_default=True, help="Picture sheet.")
-def data(dataset, out, imbalance, minority, profile, keep, **options):
+def data(dataset, out, imbalance, minority, profile, keep, seed, split_seed, data_dir, **options):
     """Shows a data set: samples by class and split, pictures that training and test share, a sheet of examples."""
     with quiet_import():
-        from arconvl_tf.data import inspection, load_data
+        from arconvl_tf.data import inspection
+        from arconvl_tf.data.catalog import load_sides
+        from arconvl_tf.data.pipeline import assemble
+        from arconvl_tf.data.sampling import Sampling
         from arconvl_tf.experiments import figures
 
     dataset, imbalance = dataset_and_imbalance(dataset, imbalance, minority, profile, keep)
-    splits = load_data(dataset, imbalance, **options)
+    sampling = Sampling(imbalance, seed, split_seed=split_seed)
+    sides = load_sides(dataset, taken_data_options(options), data_dir=data_dir, seed=sampling.sides_seed)
+    splits = assemble(sides, sampling)
     largest = max(splits.class_counts)
     table = Table("class", "train", "validation", "test", "train and validation")
     for label, (name, count) in enumerate(zip(splits.class_names, splits.class_counts)):

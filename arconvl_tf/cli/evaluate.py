@@ -19,7 +19,8 @@ def evaluate(directory, split, data_dir, dataset, logit_adjustment):
     """Measures the model of a finished run again."""
     with quiet_import():
         from arconvl_tf.baselines import adjusted_logits
-        from arconvl_tf.experiments import training
+        from arconvl_tf.experiments.evaluation import evaluate as measured
+        from arconvl_tf.experiments.preparation import fingerprint, load_pictures, split_pictures
         from arconvl_tf.experiments.run_directory import RunDirectory
 
     directory = RunDirectory(directory)
@@ -27,11 +28,19 @@ def evaluate(directory, split, data_dir, dataset, logit_adjustment):
     if dataset is not None:
         config = dataclasses.replace(config, dataset=dataset)
     model = directory.model()
-    splits = training.load_run_data(config, data_dir)
-    directory.check_data(splits)
+    if config.folds:
+        raise click.ClickException(
+            f"Expected a run without --folds. {directory} tested every sample once, and its model has seen them all: see "
+            "metrics.json"
+        )
+    pictures = load_pictures(config, data_dir)
+    directory.check_fingerprint(fingerprint(config, pictures))
+    splits = split_pictures(config, pictures)
+    if getattr(splits, split) is None:
+        raise click.ClickException(f"Expected --split test: {directory} set no validation samples aside")
     adjust = None
     if logit_adjustment is not None:
         adjust = functools.partial(adjusted_logits, class_counts=splits.class_counts, temperature=logit_adjustment)
-    result = training.evaluate(model, getattr(splits, split), adjust)
+    result = measured(model, getattr(splits, split), adjust)
     about = {"class_counts": splits.class_counts, "class_names": splits.class_names}
     print_metrics(about, result, config if split == "test" and adjust is None else None)

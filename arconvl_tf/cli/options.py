@@ -1,6 +1,7 @@
 """What the commands' options have in common: types, the options that choose data, `--debug`."""
 
 import contextlib
+import dataclasses
 import math
 import pathlib
 
@@ -95,7 +96,10 @@ def number_or_word(text):
     return text
 
 
-_USUAL_SIZE = "Of pictures on disk. Default: own ones' if all are alike and at most 256, else 64."
+_USUAL_SIZE = "Of pictures on disk. Default: 224 for a pretrained network; else theirs if all are alike and ≤ 256, else 64."
+_FIT = "How own pictures come to it: stretched, with a border, or cut."
+_GROUP_BY = "Keeps own pictures together: a folder level below the class (1, 2, …) or a regular expression on the path."
+_SPLIT_SEED = "Divides the samples. Default: --seed does."
 _OVERLAP = "celeb_a: faces with several hair attributes are left out, or a sample of each."
 _USUAL_IMBALANCE = "Default: 10; of pictures that are imbalanced already: 1."
 TFDS_FOLDER = "Folder of TensorFlow Datasets. Default: $TFDS_DATA_DIR."
@@ -110,6 +114,11 @@ def data_options(command):
         click.option("--keep", **named_values("whole number", int), help="Or how many samples a class keeps: --keep cat=50"),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
         click.option("--image-size", type=click.IntRange(min=1), help=_USUAL_SIZE),
+        click.option("--split-seed", type=click.IntRange(min=0), help=_SPLIT_SEED),
+        click.option("--fit", type=click.Choice(["resize", "pad", "crop"]), default="resize", show_default=True, help=_FIT),
+        click.option("--background", default="white", show_default=True, help="Colour behind transparent pictures."),
+        click.option("--group-by", help=_GROUP_BY),
+        click.option("--keep-duplicates-together", is_flag=True, help="Near-duplicates stand on one side of every split."),
         click.option("--skip-corrupt", is_flag=True, help="Leave out own pictures that can't be read."),
         click.option("--overlap", type=click.Choice(["exclude", "count"]), default="exclude", help=_OVERLAP),
         click.option("--data-dir", type=click.Path(), help=TFDS_FOLDER),
@@ -119,6 +128,14 @@ def data_options(command):
     return command
 
 
+def taken_data_options(options):
+    """Takes what is the `DataOptions`' out of a command's options."""
+    from arconvl_tf.data.options import DataOptions
+
+    names = [field.name for field in dataclasses.fields(DataOptions)]
+    return DataOptions(**{name: options.pop(name) for name in names})
+
+
 def dataset_and_imbalance(dataset, imbalance, minority, profile, keep):
     """A data set's name, or the full path of own pictures; and the `Imbalance`, the usual one if none is asked for."""
     from arconvl_tf.data.imbalance import Imbalance
@@ -126,7 +143,9 @@ def dataset_and_imbalance(dataset, imbalance, minority, profile, keep):
     if dataset not in recipes.RECIPES:
         if not pathlib.Path(dataset).exists():
             names = ", ".join(recipes.RECIPES)
-            raise click.ClickException(f"Expected a data set ({names}), a folder or a CSV file. Received: {dataset!r}")
+            raise click.ClickException(
+                f"Expected a data set ({names}), a folder, a CSV file or an .npz file. Received: {dataset!r}"
+            )
         dataset = str(pathlib.Path(dataset).resolve())
     usual = 1.0 if keep else recipes.usual_imbalance(dataset)
     if imbalance is None and usual == 1 and not keep and (minority, profile) != ("even", "step"):

@@ -29,6 +29,8 @@ def print_metrics(about, result, config=None):
         line, paper = f"{label} [bold]{result[measure]:.3f}[/bold]", None
         if config is not None and config.follows_the_paper():
             paper = published(config.dataset, config.imbalance.factor, config.method, measure, config.loss_options)
+        interval = result.get(f"{measure}_interval")
+        line += f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
         CONSOLE.print(line + (f" (published {paper[0]:.3f} ± {paper[1]:.3f}, ten seeds)" if paper else ""))
     lost = [name for name, recall in zip(about["class_names"], result["recall"]) if recall == 0]
     if lost:
@@ -44,9 +46,12 @@ def quiet_import():
         os.dup2(nowhere.fileno(), 2)
     try:
         yield
-        from absl import logging
+        import logging
 
-        logging.set_verbosity(logging.ERROR)
+        from absl import logging as absl_logging
+
+        absl_logging.set_verbosity(absl_logging.ERROR)
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # that several models are trained in a process, for one
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)

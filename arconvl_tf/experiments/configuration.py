@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 from arconvl_tf.data.imbalance import Imbalance
+from arconvl_tf.data.options import DataOptions
 from arconvl_tf.experiments.recipes import RECIPES, Recipe
 
 
@@ -12,7 +13,8 @@ class RunConfig:
     """The configuration of one run.
 
     `recipe` holds what was left to the data set's recipe as well as what the user changed in it; `loss_options` are those
-    in which the run differs from its method's own.
+    in which the run differs from its method's own. `folds` is 0, or how many parts take turns at being the test side;
+    `split_seed` divides the samples (by default `seed` does).
     """
 
     dataset: str
@@ -20,11 +22,11 @@ class RunConfig:
     _: dataclasses.KW_ONLY
     method: str = "arconvl"
     imbalance: Imbalance = dataclasses.field(default_factory=Imbalance)
+    data: DataOptions = dataclasses.field(default_factory=DataOptions)
     seed: int = 0
+    split_seed: int | None = None
+    folds: int = 0
     feature_dim: int = 64
-    image_size: int | None = None
-    overlap: str = "exclude"
-    skip_corrupt: bool = False
     precision: str = "float32"
     loss_options: dict = dataclasses.field(default_factory=dict)
 
@@ -45,15 +47,18 @@ class RunConfig:
         return [f"{name} {held.get(name)} in place of {wanted.get(name)}" for name in differing]
 
     def to_dict(self) -> dict:
-        """For `config.json`; the imbalance's parts stand beside the rest, its factor under `imbalance`."""
+        """For `config.json`; the parts of `data` and the imbalance stand beside the rest, its factor under `imbalance`."""
         values = dataclasses.asdict(self)
         imbalance = values.pop("imbalance")
-        return {**values, "imbalance": imbalance.pop("factor"), "imbalance_seed": imbalance.pop("seed"), **imbalance}
+        data = values.pop("data")
+        return {**values, **data, "imbalance": imbalance.pop("factor"), "imbalance_seed": imbalance.pop("seed"), **imbalance}
 
     @classmethod
     def from_dict(cls, values: dict) -> "RunConfig":
-        """The configuration of a `config.json`, also of one that version 0.1 wrote."""
+        """The configuration of a `config.json`, also of one that an older version wrote."""
         values = dict(values)
+        options = [field.name for field in dataclasses.fields(DataOptions)]
+        data = DataOptions(**{name: values.pop(name) for name in options if name in values})
         imbalance = Imbalance(
             values.pop("imbalance"),
             minority=values.pop("minority"),
@@ -61,7 +66,7 @@ class RunConfig:
             keep=values.pop("keep") or None,
             seed=values.pop("imbalance_seed", None),
         )
-        return cls(**{**values, "imbalance": imbalance, "recipe": Recipe.from_dict(values["recipe"])})
+        return cls(**{**values, "data": data, "imbalance": imbalance, "recipe": Recipe.from_dict(values["recipe"])})
 
     def _flat(self):
         """One level of names, as JSON keeps them: what the recipe and the loss options hold stands beside the rest."""

@@ -17,6 +17,15 @@ class Recipe:
     `radius_learning_rates[0]` for `radius_warmup_epochs`, then with `radius_learning_rates[1]`. Pixels in 0–255 are
     multiplied by `pixel_scale` inside the network. Where the paper's text differs from the authors' program (momentum,
     weight decay, pixels in 0–1) the defaults are the program's.
+
+    The rest is not the paper's. `optimizer` is `"sgd"` or `"adamw"`; `schedule` is `"drops"`, or `"cosine"`: the rate falls
+    to 0 along half a wave. An epoch draws at most `epoch_cap` times the classes' mean count of samples from one class,
+    others every time. `choice` says which epoch is kept: the best on `"validation"` (a tenth of the training samples is set
+    aside for it) or the `"last"` (none is). Of a pretrained backbone `weights` are `"imagenet"` or a file, and `fine_tune`
+    says what learns beside the head: `"none"`, the `"upper"` part, above the layer `cut` (see `backbones.split_at`), or
+    `"all"` of it. `head` is `"regions"`, the paper's, or `"linear"`, `features · w + b` as logits. Features are made by
+    dropout, a dense layer and a normalisation whose scale starts at `feature_scale`, put on a sphere of radius `sphere` if
+    there is one; centres start at random, or at the `"class_means"` of the features.
     """
 
     backbone: str
@@ -30,6 +39,18 @@ class Recipe:
     momentum: float = 0.0
     weight_decay: float = 0.0
     pixel_scale: float = 1.0
+    optimizer: str = "sgd"
+    schedule: str = "drops"
+    epoch_cap: float | None = None
+    choice: str = "validation"
+    weights: str = "imagenet"
+    fine_tune: str | None = None
+    cut: str | None = None
+    head: str = "regions"
+    dropout: float = 0.0
+    feature_scale: float = 1.0
+    sphere: float | None = None
+    center_start: str = "random"
 
     @classmethod
     def from_dict(cls, values):
@@ -65,16 +86,70 @@ RECIPES = {
     "celeb_a": _LARGE,
     "i_naturalist2018": _LARGE,
 }
-# Long enough for a few thousand pictures, with the augmentation that suits most subjects.
-OWN_PICTURES = dataclasses.replace(_LONG, augmentation="light")
+# Own pictures and vectors, measured over several sets: see notebooks/results/README.md.
+FROM_SCRATCH = dataclasses.replace(_LONG, augmentation="light")
+_TRANSFER = Recipe(
+    "efficientnet_lite0",
+    epochs=12,
+    batch_size=32,
+    optimizer="adamw",
+    learning_rate=1e-3,
+    learning_rate_drops=(),
+    weight_decay=0.004,
+    schedule="cosine",
+    epoch_cap=1.7,
+    choice="last",
+    fine_tune="upper",
+    cut="block14_add",
+    dropout=0.3,
+    feature_scale=0.2,
+)
+_FROZEN = dataclasses.replace(
+    _TRANSFER,
+    epochs=60,
+    fine_tune="none",
+    cut=None,
+    epoch_cap=None,
+    learning_rate=1e-4,
+    feature_scale=1.0,
+    sphere=3.5,
+    center_start="class_means",
+)
+_WHOLE = dataclasses.replace(_TRANSFER, fine_tune="all", cut=None, augmentation="light")
+FINE_TUNED = {"none": _FROZEN, "upper": _TRANSFER, "all": _WHOLE}
+VECTORS = dataclasses.replace(_FROZEN, backbone="vector", fine_tune=None)
 IMBALANCED_BY_NATURE = ("celeb_a", "i_naturalist2018")
-BACKBONES = ("simple_cnn", "resnet44", "resnet56")
+PAPER_BACKBONES = ("simple_cnn", "resnet44", "resnet56")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
-def recipe_for(dataset: str) -> Recipe:
-    """The paper's recipe of a data set by name; that of own pictures for anything else."""
-    return RECIPES.get(dataset, OWN_PICTURES)
+def recipe_for(dataset: str, backbone: str | None = None, fine_tune: str | None = None) -> Recipe:
+    """The recipe of a data set.
+
+    Args:
+        dataset: name of one that the paper has, or a path.
+        backbone: the network that was asked for; by default the paper's, or a pretrained one for own pictures.
+        fine_tune: what of a pretrained network learns: `"none"`, `"upper"` or `"all"`.
+
+    Raises:
+        ValueError: on `fine_tune` beside a network that isn't pretrained.
+
+    Example:
+        >>> recipe_for("mnist").backbone, recipe_for("pictures/").backbone, recipe_for("pictures/", "resnet44").fine_tune
+        ('simple_cnn', 'efficientnet_lite0', None)
+    """
+    vectors = dataset not in RECIPES and dataset.lower().endswith(".npz")
+    scratch = backbone in PAPER_BACKBONES or (backbone is None and dataset in RECIPES)
+    if (scratch or vectors) and fine_tune is not None:
+        raise ValueError(f"Expected --fine-tune beside a pretrained --backbone. Received: {backbone or dataset}")
+    if vectors:
+        return VECTORS
+    if scratch:
+        return RECIPES.get(dataset, FROM_SCRATCH).changed(backbone=backbone)
+    recipe = FINE_TUNED[fine_tune or ("all" if dataset in RECIPES else "upper")]
+    if backbone not in (None, recipe.backbone):  # whose layers have other names
+        recipe = dataclasses.replace(recipe, cut=None)
+    return recipe.changed(backbone=backbone)
 
 
 def usual_imbalance(dataset: str) -> float:

@@ -12,6 +12,9 @@ from arconvl_tf.experiments.configuration import RunConfig
 
 CONFIG, HISTORY, MODEL, METRICS, FAILED = "config.json", "history.csv", "best.keras", "metrics.json", "failed.json"
 LATENT_SPACE, LOCK, UNFINISHED = "latent_space.npz", "run.lock", "unfinished-"
+VERSIONS, FINGERPRINT = "versions", "fingerprint"  # beside the configuration in its file
+TEST_PREDICTIONS, TRAINING_PREDICTIONS = "test_predictions.csv", "training_predictions.csv"
+FOLD_PREDICTIONS = "fold-{}.csv"
 
 
 class RunDirectoryError(ValueError):
@@ -22,7 +25,8 @@ class RunDirectory:
     """The record of one run.
 
     `config.json` holds all that is needed to run it again; `history.csv` an epoch a line; `best.keras` the model;
-    `latent_space.npz` what the figure of that name shows; `metrics.json` the result; `failed.json` why there is none.
+    `latent_space.npz` what the figure of that name shows; `test_predictions.csv` an answer a line; `metrics.json` the
+    result; `failed.json` why there is none.
     A directory without `metrics.json` is unfinished.
 
     Args:
@@ -56,15 +60,26 @@ class RunDirectory:
         Raises:
             RunDirectoryError: if there is none.
         """
+        values = {name: value for name, value in self._held().items() if name not in (VERSIONS, FINGERPRINT)}
+        try:
+            return RunConfig.from_dict(values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunDirectoryError(
+                f"Expected the configuration of a run in {self.file(CONFIG)}. Received: something else"
+            ) from error
+
+    def _held(self):
+        """The content of `config.json`."""
         path = self.file(CONFIG)
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            values.pop("versions", None)
-            return RunConfig.from_dict(values)
         except OSError as error:
             raise RunDirectoryError(f"Expected a run directory with a config.json. Received: {self}") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise RunDirectoryError(f"Expected the configuration of a run in {path}. Received: something else") from error
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            raise RunDirectoryError(f"Expected the configuration of a run in {path}. Received: something else")
+        return values
 
     def metrics(self) -> dict:
         """The content of `metrics.json`.
@@ -117,21 +132,18 @@ class RunDirectory:
             )
         return self.state == "finished"
 
-    def check_data(self, splits) -> None:
-        """Refuses data that have changed since the run: another drawing might test on pictures it was trained on.
-
-        Only classes and numbers of samples are compared: files that were exchanged or renamed are not noticed.
+    def check_fingerprint(self, fingerprint: str | None) -> None:
+        """Refuses own data that have changed since the run; runs before version 0.3 kept no fingerprint.
 
         Raises:
-            RunDirectoryError: if classes or their numbers of samples differ from those of `metrics.json`.
+            RunDirectoryError: if contents, labels or groups differ.
         """
-        metrics = self.metrics()
-        wanted = {name: metrics[name] for name in ("class_names", "class_counts")}
-        wanted["test samples"] = [sum(row) for row in metrics["test"]["confusion"]]
-        found = [splits.class_names, splits.class_counts.tolist(), splits.split_counts["test"].tolist()]
-        for (name, before), now in zip(wanted.items(), found, strict=True):
-            if now != before:
-                raise RunDirectoryError(f"Expected the data of the run, with {name} {before}. Received: {now}")
+        before = self._held().get(FINGERPRINT)
+        if None not in (before, fingerprint) and fingerprint != before:
+            raise RunDirectoryError(
+                f"Expected the data that {self} was trained on. Received: others, or other labels or groups. Choose another "
+                "directory with --out, or remove this one"
+            )
 
     # ------------------------------------------------------------------------------------------------------ writing
 
@@ -158,11 +170,14 @@ class RunDirectory:
         finally:
             lock.unlink(missing_ok=True)
 
-    def begin(self, config: RunConfig) -> None:
-        """Writes the configuration, and forgets what an earlier attempt left."""
+    def begin(self, config: RunConfig, fingerprint: str | None = None) -> None:
+        """Writes the configuration, and forgets what an earlier attempt left; of the same data, finished folds stay."""
         for name in (FAILED, MODEL, HISTORY):
             self.file(name).unlink(missing_ok=True)
-        self._write_json(CONFIG, {**config.to_dict(), "versions": versions()})
+        if not self.file(CONFIG).exists() or self._held().get(FINGERPRINT) != fingerprint:
+            for fold in self.path.glob(FOLD_PREDICTIONS.format("*")):
+                fold.unlink()
+        self._write_json(CONFIG, {**config.to_dict(), FINGERPRINT: fingerprint, VERSIONS: versions()})
 
     def save_model(self, model) -> None:
         unfinished = self.file(UNFINISHED + MODEL)
