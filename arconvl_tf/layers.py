@@ -94,6 +94,31 @@ class ClassRegions(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("arconvl_tf")
+class FixedStatistics(keras.layers.Wrapper):
+    """A pretrained network inside a model, whose batch statistics stay as they are while its weights learn.
+
+    Moving averages over a few thousand pictures would spoil those of a million. Keras' advice is to call the network with
+    `training=False`; written into a functional model that is overruled when the model itself is called for training, in
+    a layer it holds.
+
+    Args:
+        layer: the network.
+
+    Example:
+        >>> import numpy as np
+        >>> layer = FixedStatistics(keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()]))
+        >>> layer(np.array([[2.0], [4.0]]), training=True).numpy().round(1).ravel().tolist()
+        [2.0, 4.0]
+    """
+
+    def call(self, inputs):
+        return self.layer(inputs, training=False)
+
+    def compute_output_shape(self, input_shape):
+        return self.layer.compute_output_shape(input_shape)
+
+
+@keras.saving.register_keras_serializable("arconvl_tf")
 class LinearLogits(ClassRegions):
     """Classifies features by a linear layer, `f · c_j + b_j`, as the papers of most competitors have it.
 
@@ -111,6 +136,8 @@ class LinearLogits(ClassRegions):
     def build(self, input_shape):
         super().build(input_shape)
         self.radii.trainable = False
+        limit = (6 / (self.num_classes + input_shape[-1])) ** 0.5  # of a dense layer's kernel (Glorot), which is (d, k)
+        self.centers.assign(keras.initializers.RandomUniform(-limit, limit)(self.centers.shape))
         self.bias = self.add_weight(name="bias", shape=(self.num_classes,), initializer="zeros")
 
     def call(self, features):

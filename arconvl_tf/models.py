@@ -64,7 +64,8 @@ class PrototypeClassifier(keras.Model):
         class_names: Sequence[str] | None = None,
         name: str | None = None,
     ):
-        super().__init__(name=name)
+        # A policy of half precision would round the inputs before a layer in float32 could standardise them.
+        super().__init__(name=name, autocast=False)
         if class_names is not None and len(class_names) != num_classes:
             raise ValueError(f"Expected {num_classes} class names. Received: {len(class_names)}")
         if head not in HEADS:
@@ -74,7 +75,7 @@ class PrototypeClassifier(keras.Model):
         self.backbone = backbone
         self.num_classes = num_classes
         self.head = head
-        self.class_names = class_names and [str(name) for name in class_names]
+        self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.class_regions = HEADS[head](num_classes, name="class_regions")
         # What `compile` adds; not attributes of the model itself, which Keras locks once it is built.
         self._training = types.SimpleNamespace(metrics=[], state={}, variables=None)

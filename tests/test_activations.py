@@ -13,7 +13,11 @@ import tensorflow as tf
 
 from arconvl_tf.data.sides import Side
 from arconvl_tf.experiments import activations
-from arconvl_tf.experiments.activations import ActivationStore, cached_activations
+from arconvl_tf.experiments.activations import ActivationStore
+
+
+def cached_activations(lower, side, views, about, progress=None):
+    return activations.cached_activations(ActivationStore.of(lower, views, about), lower, side, views, progress)
 
 
 def lower_part(seed=0):

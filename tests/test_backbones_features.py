@@ -4,6 +4,7 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from arconvl_tf import backbones
@@ -115,6 +116,7 @@ class CuttingTest(tf.test.TestCase):
         self.assertEqual(lower.layers[-1].name, "layer6")
         self.assertLen(upper.layers, 1 + 3)
 
+    @pytest.mark.slow
     def test_the_parts_are_the_whole_before_and_after_a_step(self):
         for network, layer, shape in (
             (self.branches(), "sum", (6, 4)),

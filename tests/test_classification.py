@@ -130,7 +130,7 @@ class ClassificationTest(tf.test.TestCase):
                 classify(self.directory, [path])
         for contents in (b"", b"no archive", pickle.dumps([1])):
             path.write_bytes(contents)
-            with self.assertRaisesRegex(ValueError, expected + r".*bad\.npz"):
+            with self.assertRaisesRegex(ValueError, expected + r".*bad\.npz \([^.]+\)$"):
                 classify(self.directory, [path])
         with self.assertRaisesRegex(ValueError, expected + "2 paths"):
             classify(self.directory, [good, good])

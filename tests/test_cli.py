@@ -211,7 +211,7 @@ class FinishedRunTest(CommandTestCase):
         self.assertIn(f"G-mean {metrics['test']['g_mean']:.3f}", arconvl_here("evaluate", out, "--dataset", moved).stdout)
         (moved / "häufig" / "0.png").unlink()
         result = arconvl_here("evaluate", out, "--dataset", moved)
-        self.assertOneLine(result, "the data of the run", "class_counts [48, 10]")
+        self.assertOneLine(result, "Expected the data that", "was trained on")
 
 
 
@@ -248,7 +248,7 @@ class FinishedRunTest(CommandTestCase):
             ([self.run_directory, self.folder / "empty folder"], ["empty folder", "without any"]),
             ([self.run_directory, self.folder / "absent.png"], ["absent.png", "does not exist"]),
             ([self.folder / "no run", self.folder / "broken.png"], ["no run"]),
-            ([self.run_directory], ["IMAGES"]),
+            ([self.run_directory], ["PATHS"]),
         ]:
             self.assertOneLine(arconvl_here("predict", *arguments), *texts)
         self.assertOneLine(arconvl_here("evaluate", self.folder / "no run"), "no run")

@@ -19,6 +19,7 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.metrics import recall_score
 
+from arconvl_tf.backbones import extractor
 from arconvl_tf.data import Imbalance
 from arconvl_tf.data.options import DataOptions
 from arconvl_tf.experiments import training
@@ -87,7 +88,7 @@ class OwnPicturesTest(tf.test.TestCase):
                 truth = tested.probabilities[np.arange(len(tested.labels)), tested.labels]
                 self.assertAllClose(truth, [float(row["truth_probability"]) for row in rows], atol=0.02)
                 self.assertIsNone(metrics["validation"])
-                self.assertEqual(metrics["choice"], "The last epoch, no validation samples being set aside.")
+                self.assertEqual(metrics["choice"], "The last epoch: the recipe sets no validation samples aside.")
 
     @pytest.mark.slow
     def test_the_network_is_left_as_it_was_published_but_for_what_learns(self):
@@ -97,11 +98,19 @@ class OwnPicturesTest(tf.test.TestCase):
         model = training.fit_model(asked, prepared.splits(), upper=prepared.upper).model
         for was, now in zip(before, (*prepared.lower.get_weights(), *prepared.upper.get_weights())):
             self.assertAllEqual(was, now)
-        learnt = model.backbone.get_layer(prepared.upper.name)
+        self.assert_statistics_stay(model.backbone.get_layer("upper"), prepared.upper.get_weights())
+
+        whole = config(self.pictures, "all")
+        splits = split_pictures(whole, load_pictures(whole))
+        network = training.fit_model(whole, splits).model.backbone.get_layer("network")
+        self.assert_statistics_stay(network, extractor("efficientnet_lite0", (32, 32, 3)).get_weights())
+
+    def assert_statistics_stay(self, learnt, published):
+        """Of the batch normalisations those of the published network's batches; all else has learnt."""
         moved = {}
-        for weight, was in zip(learnt.weights, prepared.upper.get_weights()):
+        for weight, was in zip(learnt.weights, published):
             moved.setdefault("moving" in weight.name, []).append(bool(np.any(weight.numpy() != was)))
-        self.assertNotIn(True, moved[True])  # statistics of the published batches
+        self.assertNotIn(True, moved[True])
         self.assertNotIn(False, moved[False])
 
     @pytest.mark.slow

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.stats import binomtest, gmean
-from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from arconvl_tf.experiments.pooling import bootstrap_interval, recall_intervals
 
@@ -21,18 +20,15 @@ def clustered(rng, groups_of_class, concentration=4.0, hit_rates=(0.9, 0.75, 0.6
     return np.array(labels), np.array(predicted), np.array(groups)
 
 
-def slow_interval(labels, predicted, groups, measure, repeats, seed):
-    """One resample after the other, scikit-learn's recalls, SciPy's mean."""
+def slow_interval(labels, predicted, groups, average, repeats, seed):
+    """One resample after the other."""
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     values = []
     for _ in range(repeats):
         chosen = np.concatenate([members[number] for number in rng.integers(0, len(members), len(members))])
-        if measure == "g_mean":
-            present = np.unique(labels[chosen])
-            values.append(gmean(recall_score(labels[chosen], predicted[chosen], labels=present, average=None)))
-        else:
-            values.append(balanced_accuracy_score(labels[chosen], predicted[chosen]))
+        hits = labels[chosen] == predicted[chosen]
+        values.append(average([hits[labels[chosen] == label].mean() for label in np.unique(labels[chosen])]))
     return np.quantile(values, [0.025, 0.975])
 
 
@@ -45,7 +41,8 @@ class BootstrapTest(tf.test.TestCase):
         mixed = np.where(np.arange(len(groups)) % 3, groups, groups[::-1])
         for own, measure in ((groups, "g_mean"), (mixed, "g_mean"), (mixed, "class_wise_accuracy"), (None, "g_mean")):
             fast = bootstrap_interval(labels, predicted, own, measure=measure, repeats=4000)
-            slow = slow_interval(labels, predicted, np.arange(len(labels)) if own is None else own, measure, 4000, seed=1)
+            average = gmean if measure == "g_mean" else np.mean
+            slow = slow_interval(labels, predicted, np.arange(len(labels)) if own is None else own, average, 4000, seed=1)
             self.assertAllClose(fast, slow, atol=0.05 * (slow[1] - slow[0]), msg=f"{measure}, {own is None}")
 
     def test_copies_of_a_sample_are_no_further_witnesses(self):
@@ -84,16 +81,16 @@ class BootstrapTest(tf.test.TestCase):
 
     @pytest.mark.slow
     def test_covers_the_truth(self):
-        """400 simulated sets, 40, 25 and 15 groups; recalls 0.9, 0.75, 0.6; the standard error is 1.1 points at 95 %."""
+        """300 simulated sets of 40, 25 and 15 groups a class; at 95 % the standard error is 1.3 points."""
         rng, truth = np.random.default_rng(0), gmean([0.9, 0.75, 0.6])
         covered = {"groups": 0, "samples": 0}
-        for trial in range(400):
+        for trial in range(300):
             labels, predicted, groups = clustered(rng, (40, 25, 15), concentration=1.5)
             for name, own in (("groups", groups), ("samples", None)):
-                low, high = bootstrap_interval(labels, predicted, own, repeats=400, seed=trial)
+                low, high = bootstrap_interval(labels, predicted, own, repeats=300, seed=trial)
                 covered[name] += low <= truth <= high
-        self.assertGreater(covered["groups"] / 400, 0.88)
-        self.assertLess(covered["samples"] / 400, 0.85)  # why groups matter
+        self.assertGreater(covered["groups"] / 300, 0.88)
+        self.assertLess(covered["samples"] / 300, 0.85)  # why groups matter
 
     def test_what_makes_no_sense(self):
         for arguments, options, text in [

@@ -39,7 +39,7 @@ class RunTest(tf.test.TestCase):
     def test_directory_records_what_happened(self):
         self.assertEqual(self.directory.state, "new")
         metrics = training.run(CONFIG, self.directory)
-        written = {"config.json", "history.csv", "best.keras", "latent_space.npz", "metrics.json"}
+        written = {"config.json", "history.csv", "best.keras", "latent_space.npz", "metrics.json", "test_predictions.csv"}
         self.assertEqual(self.file_names(), written | {f"{name}.png" for name in FIGURES})
         self.assertEqual(self.directory.state, "finished")
         self.assertEqual(json.loads(self.directory.file("metrics.json").read_text()), metrics)
@@ -66,7 +66,7 @@ class RunTest(tf.test.TestCase):
         before = self.directory.file("latent_space.png").read_bytes()
         for name in ("best.keras", *(f"{name}.png" for name in FIGURES)):
             self.directory.file(name).unlink()
-        self.assertLen(figures.draw_run(self.directory), 4)
+        self.assertLen(figures.draw_run(self.directory).paths, 4)
         self.assertEqual(self.directory.file("latent_space.png").read_bytes(), before)
 
         for contents in ("", "{}", "[]"):

@@ -14,7 +14,7 @@ from arconvl_tf.backbones.features import projection
 from arconvl_tf.backbones.inputs import picture_input
 from arconvl_tf.backbones.lite0 import efficientnet_lite0
 from arconvl_tf.backbones.weights import load_weights
-from arconvl_tf.layers import Preprocessing
+from arconvl_tf.layers import FixedStatistics, Preprocessing
 
 _LITE0 = "efficientnet_lite0"
 
@@ -23,7 +23,7 @@ def pretrained(
     name: str,
     image_shape: tuple[int, int, int],
     weights: str | os.PathLike | None = "imagenet",
-    feature_dim: int = 64,
+    feature_dim: int | None = 64,
     *,
     dropout: float = 0.3,
     scale: float = 0.2,
@@ -31,15 +31,16 @@ def pretrained(
 ) -> keras.Model:
     """A backbone that starts from a network trained on ImageNet: `extractor`, then `projection`.
 
-    With few pictures train only what comes after the network, or its upper part too (`split_at`); and keep the statistics of
-    its batch normalisations as they are, by `layer.trainable = False`.
+    The network stands inside a `FixedStatistics`: the statistics of its batch normalisations stay as they are, whatever is
+    trained. With few pictures freeze it (`backbone.layers[1].trainable = False`), or train its upper part alone (`split_at`
+    of an `extractor`).
 
     Args:
         name: `"efficientnet_lite0"`, or the name of a function in `keras.applications`, in any case: `"MobileNetV2"`,
             `"resnet50"`, `"efficientnet_b0"`.
         image_shape: see `extractor`.
         weights: see `extractor`.
-        feature_dim: `d`, length of the features.
+        feature_dim: `d`, length of the features; `None` as in `projection`.
         dropout: see `projection`.
         scale: see `projection`.
         sphere: see `projection`.
@@ -55,8 +56,10 @@ def pretrained(
         (None, 64)
     """
     network = extractor(name, image_shape, weights)
-    features = projection(network.output, feature_dim, dropout=dropout, scale=scale, sphere=sphere)
-    return keras.Model(network.input, features, name=network.name)
+    images = keras.Input(network.input_shape[1:], name="image")
+    network_features = FixedStatistics(network, name="network")(images)
+    features = projection(network_features, feature_dim, dropout=dropout, scale=scale, sphere=sphere)
+    return keras.Model(images, features, name=f"pretrained_{network.name}")
 
 
 def extractor(name: str, image_shape: tuple[int, int, int], weights: str | os.PathLike | None = "imagenet") -> keras.Model:

@@ -6,22 +6,22 @@ from keras import layers
 
 from arconvl_tf.layers import Sphere
 
-_STANDARDIZATION = "standardization"
+_STANDARDIZATION, _NORMALIZATION = "standardization", "projection_bn"
 
 
-def projection(features, feature_dim: int, *, dropout: float = 0.3, scale: float = 0.2, sphere: float | None = None):
+def projection(features, feature_dim: int | None, *, dropout: float = 0.3, scale: float = 0.2, sphere: float | None = None):
     """Features → latent space: dropout, a dense layer, batch normalisation, and a sphere if one is asked for.
 
     Args:
         features: Keras tensor (n, c).
-        feature_dim: `d`, length of the result.
+        feature_dim: `d`, length of the result; `None` stops behind the dropout, which is what a linear head takes.
         dropout: share of the features that a training step leaves out, in [0, 1).
         scale: γ of the batch normalisation at the start. A result's squared norm starts near d · scale², and the loss weighs
             squared distances against the logarithms of the classes' shares: it learns little where one dwarfs the other.
         sphere: optional radius ρ; every result f becomes ρ f/‖f‖.
 
     Returns:
-        Keras tensor (n, feature_dim).
+        Keras tensor (n, feature_dim), or (n, c).
 
     Raises:
         ValueError: on a scale or a radius that is not positive.
@@ -34,14 +34,16 @@ def projection(features, feature_dim: int, *, dropout: float = 0.3, scale: float
     if not scale > 0:
         raise ValueError(f"Expected `scale` to be positive. Received: scale={scale}")
     x = layers.Dropout(dropout, name="projection_dropout")(features)
+    if feature_dim is None:
+        return x
     x = layers.Dense(feature_dim, name="projection")(x)
-    x = layers.BatchNormalization(gamma_initializer=keras.initializers.Constant(scale), name="projection_bn")(x)
+    x = layers.BatchNormalization(gamma_initializer=keras.initializers.Constant(scale), name=_NORMALIZATION)(x)
     return x if sphere is None else Sphere(sphere, name="projection_sphere")(x)
 
 
 def vector(
     input_dim: int,
-    feature_dim: int = 64,
+    feature_dim: int | None = 64,
     *,
     hidden: int | None = None,
     dropout: float = 0.3,
@@ -55,7 +57,7 @@ def vector(
 
     Args:
         input_dim: length of a vector.
-        feature_dim: `d`, length of the features.
+        feature_dim: `d`, length of the features; `None` as in `projection`.
         hidden: width of the hidden layer; None for none.
         dropout: see `projection`.
         scale: see `projection`.
@@ -108,3 +110,28 @@ def standardize(model: keras.Model, vectors) -> None:
     variance = np.where(constant, 1.0, vectors.var(axis=0))
     layer.set_weights([vectors.mean(axis=0), variance, np.array(len(vectors))])
     layer.finalize_state()
+
+
+def calibrate(backbone: keras.Model, batches) -> None:
+    """Sets the statistics of a `projection`'s batch normalisation to those of training samples.
+
+    They start at 0 and 1 and follow the batches while a model trains. What reads features before that, class means for
+    instance, would see another latent space than the first training step.
+
+    Args:
+        backbone: a functional model that ends in a `projection`.
+        batches: arrays of its inputs (m, …).
+
+    Example:
+        >>> backbone = vector(2, feature_dim=3, scale=1.0)
+        >>> samples = np.random.default_rng(0).normal(size=(500, 2))
+        >>> calibrate(backbone, [samples[:300], samples[300:]])
+        >>> features = backbone(samples).numpy()
+        >>> bool(np.allclose(features.mean(axis=0), 0, atol=1e-5) and np.allclose(features.std(axis=0), 1, atol=1e-2))
+        True
+    """
+    normalization = backbone.get_layer(_NORMALIZATION)
+    before = keras.Model(backbone.input, normalization.input)
+    features = np.concatenate([np.asarray(before(inputs, training=False), "float64") for inputs in batches])
+    normalization.moving_mean.assign(features.mean(axis=0))
+    normalization.moving_variance.assign(features.var(axis=0))

@@ -6,6 +6,9 @@ from rich.table import Table
 
 from arconvl_tf.cli.options import Command, data_options, dataset_and_imbalance, taken_data_options
 from arconvl_tf.cli.output import CONSOLE, quiet_import
+from arconvl_tf.experiments.recipes import recipe_for
+
+SIDES = ("train", "validation", "test")
 
 
 @click.command(cls=Command)
@@ -22,17 +25,23 @@ def data(dataset, out, imbalance, minority, profile, keep, seed, split_seed, dat
         from arconvl_tf.experiments import figures
 
     dataset, imbalance = dataset_and_imbalance(dataset, imbalance, minority, profile, keep)
-    sampling = Sampling(imbalance, seed, split_seed=split_seed)
+    share = 0.0 if recipe_for(dataset).choice == "last" else 0.1
+    sampling = Sampling(imbalance, seed, split_seed=split_seed, validation_share=share)
     sides = load_sides(dataset, taken_data_options(options), data_dir=data_dir, seed=sampling.sides_seed)
     splits = assemble(sides, sampling)
     largest = max(splits.class_counts)
     table = Table("class", "train", "validation", "test", "train and validation")
     for label, (name, count) in enumerate(zip(splits.class_names, splits.class_counts)):
-        parts = [str(splits.split_counts[side][label]) for side in ("train", "validation", "test")]
+        parts = [str(splits.split_counts[side][label]) if side in splits.split_counts else "" for side in SIDES]
         table.add_row(escape(name), *parts, "█" * max(1, round(30 * count / largest)))
     CONSOLE.print(table)
-    CONSOLE.print(f"imbalance ratio {largest / min(splits.class_counts):.4g}, pictures {splits.image_shape}")
-    seen = splits.train.concatenate(splits.validation)
+    kind = "pictures" if len(splits.image_shape) == 3 else "vectors"
+    CONSOLE.print(f"imbalance ratio {largest / min(splits.class_counts):.4g}, {kind} {splits.image_shape}")
+    for remark in sides.remarks:
+        CONSOLE.print(f"[yellow]{escape(remark)}[/yellow]")
+    if len(splits.image_shape) == 1:
+        return
+    seen = splits.train if splits.validation is None else splits.train.concatenate(splits.validation)
     shared = inspection.shared_pictures(seen, splits.test)
     CONSOLE.print(f"test pictures that training or validation shows as well: {shared}")
     sheet = inspection.examples(splits.train, splits.split_counts["train"], per_class=8)

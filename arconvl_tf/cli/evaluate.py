@@ -34,8 +34,8 @@ def evaluate(directory, split, data_dir, dataset, logit_adjustment):
             "metrics.json"
         )
     pictures = load_pictures(config, data_dir)
-    directory.check_fingerprint(fingerprint(config, pictures))
     splits = split_pictures(config, pictures)
+    directory.check_data(splits, fingerprint(config, pictures))
     if getattr(splits, split) is None:
         raise click.ClickException(f"Expected --split test: {directory} set no validation samples aside")
     adjust = None

@@ -96,7 +96,7 @@ def number_or_word(text):
     return text
 
 
-_USUAL_SIZE = "Of pictures on disk. Default: 224 for a pretrained network; else theirs if all are alike and ≤ 256, else 64."
+_USUAL_SIZE = "Of pictures on disk. Default: 224 for a pretrained network; else own ones' if alike and at most 256, else 64."
 _FIT = "How own pictures come to it: stretched, with a border, or cut."
 _GROUP_BY = "Keeps own pictures together: a folder level below the class (1, 2, …) or a regular expression on the path."
 _SPLIT_SEED = "Divides the samples. Default: --seed does."

@@ -50,9 +50,9 @@ _PIXEL_SCALE = "Factor of the pixels, which come in 0–255. Default: 1."
     "--set", "settings", **named_values("value", number_or_word), help="Any other setting of a loss: temperature=0.5"
 )
 @click.option("--augmentation", type=click.Choice(["none", "light", "paper"]), help="Default: the data set's.")
-@click.option("--learning-rate", type=ABOVE_ZERO, help="Of all but the radii, at the start. Default: 0.1.")
-@click.option("--momentum", type=FROM_ZERO, help="Of both optimizers. Default: none, as in the released program.")
-@click.option("--weight-decay", type=FROM_ZERO, help="Default: none, as in the released program.")
+@click.option("--learning-rate", type=ABOVE_ZERO, help="Of all but the radii, at the start. Default: the data set's.")
+@click.option("--momentum", type=FROM_ZERO, help="Of both SGDs. Default: none, as in the released program.")
+@click.option("--weight-decay", type=FROM_ZERO, help="Default: none, as in the released program; of AdamW 0.004.")
 @click.option("--pixel-scale", type=ABOVE_ZERO, help=_PIXEL_SCALE)
 @click.option("--precision", type=click.Choice(recipes.PRECISIONS), default="auto", show_default=True)
 @click.option("--out", type=click.Path(), help="Run directory. Default: runs/DATASET-IMBALANCE-METHOD-SEED.")
@@ -114,6 +114,7 @@ def _config(dataset, method, imbalance, minority, profile, keep, precision, beta
         raise click.UsageError(f"Expected a method that reads logits alone with --head linear. Received: --method {method}")
     changes = {field.name: options.pop(field.name, None) for field in dataclasses.fields(recipes.Recipe)}
     recipe = recipes.recipe_for(dataset, changes["backbone"], changes["fine_tune"]).changed(**changes)
+    recipes.refuse_idle(recipe, {name for name, value in changes.items() if value is not None})
     return RunConfig(
         dataset,
         recipe,

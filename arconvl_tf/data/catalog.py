@@ -176,7 +176,7 @@ def load_arrays(name: str, data_dir: str | os.PathLike | None = None) -> Arrays:
     if name in IN_MEMORY:
         return _load_tfds(name, data_dir)
     raise ValueError(
-        f"Expected a data set ({', '.join(NAMES)}), a folder of class folders or a CSV file. Received: {name!r}"
+        f"Expected a data set ({', '.join(NAMES)}), a folder, a CSV file or an .npz file. Received: {name!r}"
     )
 
 

@@ -1,9 +1,9 @@
 """Pictures that show the same thing twice, and so must not stand on both sides of a split.
 
 A picture is described by the direction in which its brightness changes, at each place of a small thumbnail: exposure, size,
-compression and a little noise leave that as it is. Colour is not looked at, and a mirrored, turned or closely cropped copy is
-another picture. Near-duplicates of near-duplicates are one group: the largest is worth a look, since pictures that all show
-one thing in one place (handwritten digits, X-rays) may be alike enough to be chained.
+compression and a little noise leave that as it is. Colour is not looked at; a mirrored, turned or cropped copy is another
+picture. Near-duplicates of near-duplicates are one group. The largest is worth a look: pictures that all show one thing in
+one place (handwritten digits, X-rays) may be alike enough to be chained.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ LEAST_STRUCTURE = 0.1
 SIMILAR = 0.75
 SIMILAR_FEATURES = 0.95
 ROUNDING = 1e-5
-BLOCK = 2048  # rows compared with as many others at a time: 16 MB
+BLOCK = 1024  # rows compared with as many others at a time
 
 
 def picture_hashes(pictures: Iterable[np.ndarray]) -> np.ndarray:
@@ -139,15 +139,16 @@ def _connected(vectors, similarity):
     groups = np.arange(len(vectors))
     for start in range(0, len(vectors), BLOCK):
         for other in range(start, len(vectors), BLOCK):
-            cosines = vectors[start : start + BLOCK] @ vectors[other : other + BLOCK].T
-            rows, columns = np.nonzero(cosines >= similarity - ROUNDING)
-            first, second = groups[start + rows], groups[other + columns]
-            if (first != second).any():
-                groups = _components(first, second, len(vectors))[groups]
+            rows, columns = slice(start, start + BLOCK), slice(other, other + BLOCK)
+            near = vectors[rows] @ vectors[columns].T >= similarity - ROUNDING
+            near &= groups[rows, None] != groups[columns]  # where they aren't connected already
+            if near.any():
+                first, second = np.nonzero(near)
+                groups = _components(groups[rows][first], groups[columns][second], len(vectors))[groups]
     return np.unique(groups, return_inverse=True)[1]
 
 
 def _components(first, second, number):
     """Of a graph of `number` nodes with edges from `first` to `second`."""
-    edges = coo_array((np.ones(len(first), dtype="int8"), (first, second)), shape=(number, number))
+    edges = coo_array((np.ones(len(first), dtype="bool"), (first, second)), shape=(number, number))
     return connected_components(edges, directed=False)[1]

@@ -1,5 +1,6 @@
 """Picture files as a data set: decoded as they are needed, so that it may be larger than the memory."""
 
+import dataclasses
 import multiprocessing.pool
 from collections.abc import Callable
 
@@ -57,14 +58,38 @@ def sides_of_files(
     missing = np.setdiff1d(np.arange(len(listing.class_names)), sides["train"].labels)
     if len(missing):
         raise ValueError(f"Expected readable pictures of every class. Received: none of {listing.class_names[missing[0]]}")
-    sides = _with_lookalikes(sides, reading, options.keep_duplicates_together)
-    return Sides(
+    found = Sides(
         **sides,
         image_shape=reading.image_shape,
         class_names=listing.class_names,
         reading=reading,
         remarks=_remarks(examined, unreadable),
     )
+    return _kept_together(with_lookalikes(found)) if options.keep_duplicates_together else found
+
+
+def with_lookalikes(sides: Sides) -> Sides:
+    """Sides of picture files with `lookalikes`, near-duplicates being numbered over all sides; it decodes every file."""
+    given, reading = sides.given(), sides.reading
+    small = images.Reading((HASHED_SIZE, HASHED_SIZE, 1), reading.fit, reading.background, reading.full_scale)
+    with multiprocessing.pool.ThreadPool(PARALLEL_CALLS) as pool:
+        pictures = pool.imap(small.read, np.concatenate([side.names for side in given.values()]), chunksize=16)
+        lookalikes = near_duplicates(picture_hashes(pictures))
+    ends = np.cumsum([len(side.labels) for side in given.values()])[:-1]
+    parts = zip(given.items(), np.split(lookalikes, ends))
+    return dataclasses.replace(sides, **{name: side._replace(lookalikes=own) for (name, side), own in parts})
+
+
+def _kept_together(sides):
+    """Near-duplicates become one group, and so do groups that they connect, on whichever side."""
+    given = sides.given()
+    lookalikes = np.concatenate([side.lookalikes for side in given.values()])
+    groups = lookalikes
+    if sides.train.groups is not None:
+        groups = joined(np.concatenate([side.groups for side in given.values()]), lookalikes)
+    ends = np.cumsum([len(side.labels) for side in given.values()])[:-1]
+    parts = zip(given.items(), np.split(groups, ends))
+    return dataclasses.replace(sides, **{name: side._replace(groups=own) for (name, side), own in parts})
 
 
 def _common_shape(shapes, image_size, default_size):
@@ -106,24 +131,6 @@ def _side(listing, side, examined, reading):
         names=np.array([str(path) for path in kept]),
         digests=examined.digests,
     )
-
-
-def _with_lookalikes(sides, reading, keep_together):
-    """Near-duplicates are numbered over all sides; kept together, they are of one group."""
-    small = images.Reading((HASHED_SIZE, HASHED_SIZE, 1), reading.fit, reading.background, reading.full_scale)
-    with multiprocessing.pool.ThreadPool(PARALLEL_CALLS) as pool:
-        pictures = pool.imap(small.read, np.concatenate([side.names for side in sides.values()]), chunksize=16)
-        lookalikes = near_duplicates(picture_hashes(pictures))
-    ends = np.cumsum([len(side.labels) for side in sides.values()])[:-1]
-    sides = {
-        name: side._replace(lookalikes=own) for (name, side), own in zip(sides.items(), np.split(lookalikes, ends))
-    }
-    if not keep_together:
-        return sides
-    return {
-        name: side._replace(groups=side.lookalikes if side.groups is None else joined(side.groups, side.lookalikes))
-        for name, side in sides.items()
-    }
 
 
 def _remarks(examined, unreadable):

@@ -57,9 +57,7 @@ def folds(
     return found
 
 
-def held_out(
-    labels: np.ndarray, groups: np.ndarray | None, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def held_out(labels: np.ndarray, groups: np.ndarray | None, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Holds a stratified share out, groups as a whole.
 
     A class whose samples are all of one group stays. Every other class stands on both sides wherever groups are of one

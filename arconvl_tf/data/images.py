@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from arconvl_tf.data.checks import FULL_SCALES
+from arconvl_tf.data.options import FITS
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")  # no others: some of Pillow's start programs
 ANIMATED_FORMATS = ("PNG", "GIF", "TIFF", "WEBP")  # a JPEG's further pictures are previews and depth maps
-FITS = ("resize", "pad", "crop")
 # A JPEG is decoded at a half, a quarter or an eighth of its size where this many times what is wanted is left: pixels move
 # by 0.2 of 255 on average (between fine lines by 1.5), and a camera's picture takes a fifth to a half of the time.
 SPARE_SIZE = 4

@@ -143,7 +143,7 @@ def _training_dataset(side, sampling):
             indices = order[step * batch_size : (step + 1) * batch_size]
             step_seed = tf.random.fold_in(epoch_seed, step)
             pixels = side.fetch(indices) if side.draw is None else side.draw(indices, step_seed)
-            if augment is not None:
+            if augment is not None and side.draw is None:
                 pixels = augment(pixels, step_seed)
             return tf.cast(pixels, tf.float32), tf.gather(labels, indices)
 

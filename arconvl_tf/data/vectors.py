@@ -61,7 +61,7 @@ def read_vectors(path: str | os.PathLike) -> Vectors:
         )
     x, y = checked_vectors(arrays["x"], arrays["y"], os.fspath(path))
     columns = {key: _text(arrays[key], key, path) for key in KEYS[2:] if key in arrays}
-    if "class_names" not in columns and len(columns.get("names", y)) != len(y):
+    if "class_names" not in columns and len(columns.get("names", y)) == len(np.unique(y)) < len(y):
         columns["class_names"] = columns.pop("names")
     class_names = columns.pop("class_names", None)
     for key, column in columns.items():
@@ -100,9 +100,7 @@ def checked_vectors(x: np.ndarray, y: np.ndarray, where: str) -> tuple[np.ndarra
     """
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 2 or y.ndim != 1 or len(x) != len(y) or not x.size:
-        raise ValueError(
-            f"Expected x (n, d) and y (n,), n and d ≥ 1, in {where}. Received: shapes {x.shape} and {y.shape}"
-        )
+        raise ValueError(f"Expected x (n, d) and y (n,), n and d ≥ 1, in {where}. Received: shapes {x.shape} and {y.shape}")
     if x.dtype.kind not in "fiub":
         raise ValueError(f"Expected real numbers as x in {where}. Received: {x.dtype}")
     if y.dtype.kind not in "iuU":

@@ -38,6 +38,21 @@ class ActivationStore:
         folder: where the files lie; created when the first rows come.
     """
 
+    @classmethod
+    def of(cls, lower: keras.Model, views: int, about: str) -> "ActivationStore":
+        """That of a network's lower part, in the user's cache folder, under a name made of all that its rows depend on.
+
+        Args:
+            lower: the network's lower part.
+            views: how many views of a picture a row holds.
+            about: what else there is: the network's name, where it is cut, how a file becomes a picture.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(json.dumps([views, about, lower.input_shape, lower.output_shape]).encode())
+        for weight in lower.get_weights():
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return cls(cache_folder() / "activations" / digest.hexdigest())
+
     def __init__(self, folder: str | os.PathLike):
         self.folder = pathlib.Path(folder)
         self._shards, self._places = [], {}
@@ -75,21 +90,24 @@ class ActivationStore:
 
 
 def cached_activations(
-    lower: keras.Model, side: Side, views: int, about: str, progress: Callable[[int, int], None] | None = None
+    store: ActivationStore,
+    lower: keras.Model,
+    side: Side,
+    views: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Side:
     """A side of a network's activations in place of pictures.
 
     Args:
+        store: of this lower part and as many views.
         lower: the network's lower part, pictures (n, height, width, channels) → activations (n, …).
         side: of pictures, with `digests`.
         views: how many of the `MIRRORS` training draws from; `fetch` gives the first, the picture as it is.
-        about: what else the activations depend on: the network's name, how a file becomes a picture.
         progress: called with the pictures done and all that are to be done.
 
     Returns:
-        `Side`; its rows lie in the user's cache folder, under a name made of the network's weights, the views and `about`.
+        `Side`, whose rows lie in the store.
     """
-    store = ActivationStore(cache_folder() / "activations" / _key(lower, views, about))
     missing = store.missing(side.digests)
     todo = side.part(missing)
     batches = tf.data.Dataset.range(len(missing)).batch(BATCH_SIZE)
@@ -119,12 +137,3 @@ def cached_activations(
 def _rows(lower, images, views):
     seen = [lower.predict_on_batch(mirror(images)) for mirror in MIRRORS[:views]]
     return np.clip(np.stack(seen, axis=1), -LARGEST, LARGEST).astype("float16")
-
-
-def _key(lower, views, about):
-    """What the activations of a picture depend on, but for the picture."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([views, about, lower.input_shape, lower.output_shape]).encode())
-    for weight in lower.get_weights():
-        digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()

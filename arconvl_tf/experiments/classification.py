@@ -93,7 +93,8 @@ def _read_vectors(paths, width):
     except FileNotFoundError:
         raise
     except Exception as error:  # NumPy's reader and the decompressors below it each have errors of their own
-        raise ValueError(f"{expected}. Received: {paths[0]} ({error})") from error
+        reason = str(error).partition(". ")[0]  # what NumPy advises next is to load it unsafely
+        raise ValueError(f"{expected}. Received: {paths[0]} ({reason})") from error
     if x.ndim != 2 or x.shape[1] != width or x.dtype.kind not in "fiub":
         raise ValueError(f"{expected}. Received: {paths[0]}, whose x is {x.dtype} of shape {x.shape}")
     if not np.isfinite(x).all():

@@ -29,6 +29,8 @@ def latent_space(model, dataset) -> dict[str, np.ndarray]:
     if feature_dim > 2 and np.isfinite(features).all() and np.isfinite(centers).any():
         origin, plane, kept = _plane(centers[np.isfinite(centers).all(axis=1)], features)
         features, centers = (features - origin) @ plane, (centers - origin) @ plane
+    if feature_dim == 1:
+        features, centers = (np.pad(values, ((0, 0), (0, 1))) for values in (features, centers))
     shown = [np.flatnonzero(labels == label)[:MAX_POINTS_PER_CLASS] for label in range(len(centers))]
     shown = np.concatenate(shown)
     return {

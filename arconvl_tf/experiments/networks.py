@@ -10,6 +10,7 @@ from arconvl_tf.data import Splits
 from arconvl_tf.experiments.configuration import RunConfig
 from arconvl_tf.experiments.methods import method_named
 from arconvl_tf.experiments.recipes import PAPER_BACKBONES, Recipe
+from arconvl_tf.layers import FixedStatistics
 from arconvl_tf.metrics import ClassWiseAccuracy, GMean
 from arconvl_tf.models import ARConvL, PrototypeClassifier
 
@@ -45,7 +46,7 @@ def build_model(config: RunConfig, splits: Splits, upper: keras.Model | None = N
     model.compile(
         **optimizers,
         objective=objective,
-        metrics=["accuracy", GMean(), ClassWiseAccuracy()],
+        metrics=_metrics(),
         steps_per_execution=STEPS_PER_EXECUTION,
     )
     return model
@@ -55,29 +56,36 @@ def joined(lower: keras.Model, model: PrototypeClassifier) -> PrototypeClassifie
     """A model that takes pictures: the lower part of a network, and a model that was trained on its activations."""
     images = keras.Input(lower.input_shape[1:], name="image")
     config = model.get_config()
-    backbone = keras.Model(images, model.backbone(lower(images, training=False)), name=f"whole_{model.backbone.name}")
+    activations = FixedStatistics(lower, name="lower")(images)
+    backbone = keras.Model(images, model.backbone(activations), name=f"whole_{model.backbone.name}")
     whole = type(model).from_config({**config, "backbone": keras.saving.serialize_keras_object(backbone)})
     whole.backbone.set_weights(backbone.get_weights())
     whole.class_regions.set_weights(model.class_regions.get_weights())
-    whole.compile(optimizer="sgd", objective=model.objective)
+    whole.compile(optimizer="sgd", objective=model.objective, metrics=_metrics())
+    for name, variable in model.objective_state.items():
+        whole.objective_state[name].assign(variable)
     return whole
+
+
+def _metrics():
+    return ["accuracy", GMean(), ClassWiseAccuracy()]
 
 
 def _backbone(config, splits, upper):
     recipe, image_shape = config.recipe, splits.image_shape
+    feature_dim = None if recipe.head == "linear" else config.feature_dim
     head = {"dropout": recipe.dropout, "scale": recipe.feature_scale, "sphere": recipe.sphere}
     if upper is not None:
-        # Moving averages of a few pictures would spoil those of a million: inside the network they stay as they are.
         activations = keras.Input(image_shape, name="activation")
-        features = _copy(upper)(activations, training=False)
-        return keras.Model(activations, backbones.projection(features, config.feature_dim, **head), name=recipe.backbone)
+        features = FixedStatistics(_copy(upper), name="upper")(activations)
+        return keras.Model(activations, backbones.projection(features, feature_dim, **head), name=recipe.backbone)
     if len(image_shape) == 1:
-        backbone = backbones.vector(image_shape[0], config.feature_dim, **head)
+        backbone = backbones.vector(image_shape[0], feature_dim, **head)
         backbones.standardize(backbone, np.concatenate([vectors for vectors, _ in splits.train]))
         return backbone
     if recipe.backbone in PAPER_BACKBONES:
         return paper_backbone(recipe.backbone, image_shape, config.feature_dim, recipe.pixel_scale)
-    return backbones.pretrained(recipe.backbone, image_shape, recipe.weights, config.feature_dim, **head)
+    return backbones.pretrained(recipe.backbone, image_shape, recipe.weights, feature_dim, **head)
 
 
 def _copy(network):
@@ -101,10 +109,13 @@ def paper_backbone(name: str, image_shape, feature_dim: int, pixel_scale: float 
 def _place_centers(model, recipe, splits):
     """Scales the random centres like the features they are compared with, or puts them at the means of their classes."""
     centers = model.class_regions.centers
+    if model.head == "linear":
+        return
     if recipe.center_start == "random":
         if recipe.feature_scale != 1:
             centers.assign(recipe.feature_scale * centers)
         return
+    backbones.calibrate(model.backbone, (images for images, _ in splits.train))
     features, labels = zip(*((model.backbone.predict_on_batch(images), labels) for images, labels in splits.train))
     features, labels = np.concatenate(features), np.concatenate(labels)
     centers.assign(np.stack([features[labels == label].mean(axis=0) for label in range(model.num_classes)]))

@@ -39,8 +39,8 @@ def prediction_rows(side, tested: Outcome, model, class_names, fold: int | None 
                 "fold": "" if fold is None else fold,
                 "truth": class_names[label],
                 "predicted": class_names[predicted],
-                "probability": round(float(probabilities[index, predicted]), 4),
-                "truth_probability": round(float(probabilities[index, label]), 4),
+                "probability": float(f"{probabilities[index, predicted]:.4g}"),
+                "truth_probability": float(f"{probabilities[index, label]:.4g}"),
                 "distance": length,
             }
         )

@@ -11,11 +11,12 @@ from arconvl_tf import hardware
 from arconvl_tf.data import Splits
 from arconvl_tf.data.catalog import is_own, load_sides
 from arconvl_tf.data.duplicates import share_across
+from arconvl_tf.data.files import with_lookalikes
 from arconvl_tf.data.folds import folds
 from arconvl_tf.data.pipeline import assemble
 from arconvl_tf.data.sampling import Sampling
 from arconvl_tf.data.sides import Sides
-from arconvl_tf.experiments.activations import MIRRORS, cached_activations
+from arconvl_tf.experiments.activations import MIRRORS, ActivationStore, cached_activations
 from arconvl_tf.experiments.configuration import RunConfig
 from arconvl_tf.experiments.networks import pretrained_parts
 from arconvl_tf.experiments.recipes import PAPER_BACKBONES
@@ -81,13 +82,14 @@ def load_pictures(config: RunConfig, data_dir: str | None = None, progress=None)
         default_size=None if config.recipe.backbone in PAPER_BACKBONES else PRETRAINED_SIZE,
         progress=None if progress is None else progress("looking at pictures"),
     )
-    if config.folds and pictures.test is not None:
-        raise ValueError(f"Expected data without a test side beside --folds. Received: {config.dataset}, which has one")
+    given = [side for side in pictures.given() if side != "train"]
+    if config.folds and given:
+        raise ValueError(f"Expected data without a {given[0]} side beside --folds. Received: {config.dataset} with one")
     return pictures
 
 
 def fingerprint(config: RunConfig, pictures: Sides) -> str | None:
-    """Of the contents, labels and groups of own data; `None` of others, which don't change."""
+    """Of the contents, labels and groups of own data, in their order, which divides them; `None` of others."""
     if not is_own(config.dataset):
         return None
     rows = []
@@ -95,7 +97,7 @@ def fingerprint(config: RunConfig, pictures: Sides) -> str | None:
         for index, label in enumerate(side.labels):
             group = None if side.groups is None else str(side.groups[index])
             rows.append(json.dumps([name, pictures.class_names[label], group, side.digests[index].tobytes().hex()]))
-    return hashlib.blake2b("\n".join(sorted(rows)).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b("\n".join(rows).encode(), digest_size=16).hexdigest()
 
 
 def split_pictures(config: RunConfig, pictures: Sides) -> Splits:
@@ -112,7 +114,11 @@ def prepare(config: RunConfig, pictures: Sides, progress=None) -> Prepared:
         ValueError: if the data can't be divided, or the network's weights aren't at hand.
     """
     recipe, parts = config.recipe, _divided(config, pictures)
-    if recipe.backbone in PAPER_BACKBONES or recipe.fine_tune == "all" or len(pictures.image_shape) == 1:
+    if pictures.reading is not None and pictures.train.lookalikes is None:
+        pictures = with_lookalikes(pictures)
+    if recipe.fine_tune == "all":
+        pretrained_parts(recipe, pictures.image_shape)  # says now what it would say in the middle of a run
+    if recipe.fine_tune in (None, "all"):
         return Prepared(config, pictures, pictures, parts)
     if pictures.train.digests is None:
         raise ValueError(
@@ -122,12 +128,10 @@ def prepare(config: RunConfig, pictures: Sides, progress=None) -> Prepared:
     with hardware.precision(config.precision):
         lower, upper = pretrained_parts(recipe, pictures.image_shape)
     views = 1 if recipe.fine_tune == "none" else len(MIRRORS)
-    about = json.dumps([recipe.backbone, pictures.reading.to_dict()])
+    about = [recipe.backbone, lower.layers[-1].name, config.precision, pictures.reading.to_dict()]
+    store = ActivationStore.of(lower, views, json.dumps(about))
     seen = None if progress is None else progress(f"{recipe.backbone} looks at them, once")
-    sides = pictures.mapped(
-        lambda side: cached_activations(lower, side, views, about, seen),
-        lower.output_shape[1:],
-    )
+    sides = pictures.mapped(lambda side: cached_activations(store, lower, side, views, seen), lower.output_shape[1:])
     return Prepared(config, pictures, sides, parts, lower, upper)
 
 
@@ -137,7 +141,10 @@ def _divided(config, pictures):
         split_pictures(config, pictures)
         return []
     train, seed = pictures.train, _sampling(config).sides_seed
-    return folds(train.labels, train.groups, config.folds, seed, pictures.class_names)
+    parts = folds(train.labels, train.groups, config.folds, seed, pictures.class_names)
+    for fold in range(config.folds):
+        Prepared(config, pictures, pictures, parts).splits(fold)
+    return parts
 
 
 def _sampling(config):

@@ -17,7 +17,7 @@ class RunProgress(keras.callbacks.Callback):
 
     def __init__(self, console, fits: int = 1):
         super().__init__()
-        self._fits, self._fit, self._console = fits, 0, console
+        self._fits, self._fit = fits, 0
         bar = BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()
         self._stages = Progress(TextColumn("{task.description}"), *bar, console=console)
         self._progress = Progress(
@@ -33,7 +33,7 @@ class RunProgress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         steps = self.params["steps"]
-        if steps and steps < FEW_STEPS:
+        if steps and steps < FEW_STEPS and not self._fit:
             advice = "So few learn little: try a smaller --batch-size or more --epochs."
             self._progress.console.print(f"Steps in an epoch: {steps}. {advice}")
         self._end_stages()

@@ -7,6 +7,7 @@ This module is plain data: it imports neither TensorFlow nor Keras, so the comma
 """
 
 import dataclasses
+import re
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +21,13 @@ class Recipe:
 
     The rest is not the paper's. `optimizer` is `"sgd"` or `"adamw"`; `schedule` is `"drops"`, or `"cosine"`: the rate falls
     to 0 along half a wave. An epoch draws at most `epoch_cap` times the classes' mean count of samples from one class,
-    others every time. `choice` says which epoch is kept: the best on `"validation"` (a tenth of the training samples is set
-    aside for it) or the `"last"` (none is). Of a pretrained backbone `weights` are `"imagenet"` or a file, and `fine_tune`
-    says what learns beside the head: `"none"`, the `"upper"` part, above the layer `cut` (see `backbones.split_at`), or
-    `"all"` of it. `head` is `"regions"`, the paper's, or `"linear"`, `features · w + b` as logits. Features are made by
-    dropout, a dense layer and a normalisation whose scale starts at `feature_scale`, put on a sphere of radius `sphere` if
-    there is one; centres start at random, or at the `"class_means"` of the features.
+    others every time; priors and weights are those of all samples, which was measured to be better. `choice` says which
+    epoch is kept: the best on `"validation"` (a tenth of the training samples is set aside for it) or the `"last"` (none
+    is). Of a pretrained backbone `weights` are `"imagenet"` or a file, and `fine_tune` says what learns beside the head:
+    `"none"`, the `"upper"` part, above the layer `cut` (see `backbones.split_at`), or `"all"` of it. `head` is `"regions"`,
+    the paper's, or `"linear"`: logits `f · w + b` of the network's own features. For regions features are made by dropout,
+    a dense layer and a normalisation whose scale starts at `feature_scale`, put on a sphere of radius `sphere` if there is
+    one; centres start at random, or at the `"class_means"` of the features.
     """
 
     backbone: str
@@ -86,7 +88,7 @@ RECIPES = {
     "celeb_a": _LARGE,
     "i_naturalist2018": _LARGE,
 }
-# Own pictures and vectors, measured over several sets: see notebooks/results/README.md.
+# Own pictures and vectors: notebooks/results/README.md has what was measured.
 FROM_SCRATCH = dataclasses.replace(_LONG, augmentation="light")
 _TRANSFER = Recipe(
     "efficientnet_lite0",
@@ -106,11 +108,11 @@ _TRANSFER = Recipe(
 )
 _FROZEN = dataclasses.replace(
     _TRANSFER,
-    epochs=60,
+    epochs=20,
     fine_tune="none",
     cut=None,
     epoch_cap=None,
-    learning_rate=1e-4,
+    learning_rate=3e-4,
     feature_scale=1.0,
     sphere=3.5,
     center_start="class_means",
@@ -142,14 +144,42 @@ def recipe_for(dataset: str, backbone: str | None = None, fine_tune: str | None 
     scratch = backbone in PAPER_BACKBONES or (backbone is None and dataset in RECIPES)
     if (scratch or vectors) and fine_tune is not None:
         raise ValueError(f"Expected --fine-tune beside a pretrained --backbone. Received: {backbone or dataset}")
+    if vectors and backbone is not None:
+        raise ValueError(f"Expected no --backbone beside feature vectors. Received: {backbone}")
     if vectors:
         return VECTORS
     if scratch:
         return RECIPES.get(dataset, FROM_SCRATCH).changed(backbone=backbone)
     recipe = FINE_TUNED[fine_tune or ("all" if dataset in RECIPES else "upper")]
-    if backbone not in (None, recipe.backbone):  # whose layers have other names
+    if re.sub("[-_ ]", "", backbone or recipe.backbone).lower() != "efficientnetlite0":  # whose layers have other names
         recipe = dataclasses.replace(recipe, cut=None)
     return recipe.changed(backbone=backbone)
+
+
+def refuse_idle(recipe: Recipe, changed: set[str]) -> None:
+    """Refuses options that the recipe would pass over in silence.
+
+    Args:
+        recipe: with the changes.
+        changed: names of the fields that were asked for.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    vectors, scratch = recipe.backbone == VECTORS.backbone, recipe.backbone in PAPER_BACKBONES
+    idle = {
+        "weights": vectors or scratch,
+        "cut": recipe.fine_tune != "upper",
+        "augmentation": vectors or recipe.fine_tune in ("none", "upper"),
+        "pixel_scale": not scratch,
+        "momentum": recipe.optimizer != "sgd",
+    }
+    names = sorted(name for name in changed if idle.get(name))
+    if names:
+        option = f"--{names[0].replace('_', '-')}"
+        what = "feature vectors" if vectors else f"--backbone {recipe.backbone}"
+        tuned = f" and --fine-tune {recipe.fine_tune}" if recipe.fine_tune else ""
+        raise ValueError(f"Expected no {option} beside {what}{tuned}, which would not heed it. Received: {option}")
 
 
 def usual_imbalance(dataset: str) -> float:

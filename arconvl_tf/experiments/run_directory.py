@@ -25,8 +25,9 @@ class RunDirectory:
     """The record of one run.
 
     `config.json` holds all that is needed to run it again; `history.csv` an epoch a line; `best.keras` the model;
-    `latent_space.npz` what the figure of that name shows; `test_predictions.csv` an answer a line; `metrics.json` the
-    result; `failed.json` why there is none.
+    `latent_space.npz` what the figure of that name shows; `test_predictions.csv` an answer a line (with folds first in
+    `fold-1.csv`, …; of own data without folds there is `training_predictions.csv` as well); `metrics.json` the result;
+    `failed.json` why there is none.
     A directory without `metrics.json` is unfinished.
 
     Args:
@@ -132,17 +133,29 @@ class RunDirectory:
             )
         return self.state == "finished"
 
-    def check_fingerprint(self, fingerprint: str | None) -> None:
-        """Refuses own data that have changed since the run; runs before version 0.3 kept no fingerprint.
+    def check_data(self, splits, fingerprint: str | None) -> None:
+        """Refuses data that have changed since the run: another drawing might test on samples it was trained on.
+
+        Args:
+            splits: as the run would have them now.
+            fingerprint: see `preparation.fingerprint`. Where there is none, or the run is older than version 0.3, only
+                classes and numbers of samples are compared.
 
         Raises:
-            RunDirectoryError: if contents, labels or groups differ.
+            RunDirectoryError: if contents, labels, groups or their order differ.
         """
-        before = self._held().get(FINGERPRINT)
-        if None not in (before, fingerprint) and fingerprint != before:
+        metrics, before = self.metrics(), self._held().get(FINGERPRINT)
+        if None in (before, fingerprint):
+            wanted = {name: metrics[name] for name in ("class_names", "class_counts")}
+            wanted["test samples"] = [sum(row) for row in metrics["test"]["confusion"]]
+            found = [splits.class_names, splits.class_counts.tolist(), splits.split_counts["test"].tolist()]
+            for (name, then), now in zip(wanted.items(), found, strict=True):
+                if now != then:
+                    raise RunDirectoryError(f"Expected the data of the run, with {name} {then}. Received: {now}")
+        elif fingerprint != before:
             raise RunDirectoryError(
-                f"Expected the data that {self} was trained on. Received: others, or other labels or groups. Choose another "
-                "directory with --out, or remove this one"
+                f"Expected the data that {self} was trained on. Received: others, or other labels, groups or names. Choose "
+                "another directory with --out, or remove this one"
             )
 
     # ------------------------------------------------------------------------------------------------------ writing

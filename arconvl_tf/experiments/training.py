@@ -10,14 +10,16 @@ from arconvl_tf import hardware
 from arconvl_tf.callbacks import BestEpoch, DeferredReweighting
 from arconvl_tf.data import Splits
 from arconvl_tf.data.catalog import is_own
+from arconvl_tf.data.folds import shared_groups
 from arconvl_tf.data.pipeline import evaluation_dataset
 from arconvl_tf.experiments import figures
 from arconvl_tf.experiments.configuration import RunConfig
 from arconvl_tf.experiments.evaluation import evaluate, outcome
 from arconvl_tf.experiments.latent_space import latent_space
+from arconvl_tf.experiments.methods import method_named
 from arconvl_tf.experiments.networks import build_model, joined
 from arconvl_tf.experiments.predictions import judged, prediction_rows, read_rows, write_rows
-from arconvl_tf.experiments.preparation import ALL, Prepared, fingerprint, load_pictures, prepare
+from arconvl_tf.experiments.preparation import ALL, Prepared, fingerprint, load_pictures, prepare, split_pictures
 from arconvl_tf.experiments.run_directory import (
     FOLD_PREDICTIONS,
     HISTORY,
@@ -35,14 +37,14 @@ NOTABLE_SHARE = 0.02  # of test pictures with a near-duplicate in training
 class Trained:
     """A trained model at the epoch that was chosen.
 
-    `choice` says how that was; `last` is the test result of the last epoch; `training` is what the last epoch's log says of
-    the training samples: `accuracy`, `class_wise_accuracy`, `g_mean`.
+    `choice` says how that was; `last` is the test result of the last epoch, `None` where it is that epoch; `training` is
+    what the last epoch's log says of the training samples: `accuracy`, `class_wise_accuracy`, `g_mean`.
     """
 
     model: PrototypeClassifier
     best_epoch: int
     choice: str
-    last: dict
+    last: dict | None
     training: dict
 
 
@@ -68,10 +70,11 @@ def run(config: RunConfig, directory: RunDirectory, data_dir: str | None = None,
     if finished and not is_own(config.dataset):
         return directory.metrics()
     started = time.time()
+    method_named(config.method).make_objective([1, 1], **config.loss_options)  # refuses bad options
     pictures = load_pictures(config, data_dir, progress)
     contents = fingerprint(config, pictures)
     if finished:
-        directory.check_fingerprint(contents)
+        directory.check_data(None if config.folds else split_pictures(config, pictures), contents)
         return directory.metrics()
     prepared = prepare(config, pictures, progress)
     with directory.locked():
@@ -120,7 +123,7 @@ def _hold_out(prepared, directory, logs, callbacks):
 
 
 def _cross_validate(prepared, directory, logs, callbacks):
-    """Every fold is tested by a model of all others; the model that is kept has seen them all.
+    """Every fold is tested by a model of all others; the model that is kept is trained on them all.
 
     Predictions are kept fold by fold, so that an interrupted run goes on with the next one.
     """
@@ -168,6 +171,15 @@ def remarks(prepared: Prepared, folds: list[Splits], trained: Trained) -> list[s
             f"{np.mean(shares):.0%} of the test pictures have a near-duplicate among those that were trained on: the result "
             "flatters. Keep them together with --keep-duplicates-together, or --group-by what they have in common."
         )
+    tested = sum(splits.split_counts["test"] for splits in folds)
+    absent = [name for name, count in zip(folds[0].class_names, tested) if not count]
+    if absent:
+        found.append(f"No test sample of class {', '.join(absent)}: the G-mean is that of the other classes.")
+    parts = folds[0].parts
+    if len(folds) == 1 and parts["train"].groups is not None and parts["test"].groups is not None:
+        both = shared_groups(parts["train"].groups, parts["test"].groups)
+        if both:
+            found.append(f"{len(both)} groups stand in training and in test, {both[0]} for one: the result flatters.")
     learnt, chance = trained.training["class_wise_accuracy"], 1 / len(folds[0].class_names)
     if learnt < (1 + chance) / 2:
         found.append(
@@ -196,7 +208,7 @@ def fit_model(config: RunConfig, splits: Splits, callbacks=(), upper: keras.Mode
     last, best, log = _LastEpoch(splits.test), BestEpoch(), keras.callbacks.History()
     if "reweighting" in model.objective_state:
         callbacks = [DeferredReweighting(min(round(DEFERRED_SHARE * epochs), epochs - 1)), *callbacks]
-    chosen = [] if splits.validation is None else [last, best]
+    chosen = [last, best] if config.recipe.choice == "validation" else []
     model.fit(
         splits.train,
         validation_data=splits.validation,
@@ -205,8 +217,8 @@ def fit_model(config: RunConfig, splits: Splits, callbacks=(), upper: keras.Mode
         callbacks=[log, *chosen, *callbacks],
     )
     training = {name: log.history[name][-1] for name in ("accuracy", "class_wise_accuracy", "g_mean")}
-    if splits.validation is None:
-        return Trained(model, epochs - 1, "The last epoch, no validation samples being set aside.", None, training)
+    if not chosen:
+        return Trained(model, epochs - 1, "The last epoch: the recipe sets no validation samples aside.", None, training)
     if best.epoch is None:
         raise ValueError(
             "Expected a finite loss on validation. Received: NaN or infinity in every epoch. Lower the learning rate, or "
