@@ -16,6 +16,7 @@ from arconvl_tf.models import ARConvL, PrototypeClassifier
 
 # Steps between two returns to Python: it spares small networks the way back, see notebooks/results/README.md.
 STEPS_PER_EXECUTION = 8
+USUAL_WIDTH = 1280  # of EfficientNet-Lite0's features, for which the rate of vectors was chosen
 
 
 def pretrained_parts(recipe: Recipe, image_shape) -> tuple[keras.Model, keras.Model | None]:
@@ -33,7 +34,7 @@ def build_model(config: RunConfig, splits: Splits, upper: keras.Model | None = N
     recipe = config.recipe
     backbone = _backbone(config, splits, upper)
     objective = method_named(config.method).make_objective(splits.class_counts, **config.loss_options)
-    optimizers = {"optimizer": _optimizer(recipe, len(splits.train))}
+    optimizers = {"optimizer": _optimizer(recipe, splits)}
     if objective.learns_radii:
         rates = _piecewise([recipe.radius_warmup_epochs], recipe.radius_learning_rates, len(splits.train))
         optimizers["radius_optimizer"] = keras.optimizers.SGD(rates, momentum=recipe.momentum)
@@ -121,11 +122,15 @@ def _place_centers(model, recipe, splits):
     centers.assign(np.stack([features[labels == label].mean(axis=0) for label in range(model.num_classes)]))
 
 
-def _optimizer(recipe, steps):
+def _optimizer(recipe, splits):
+    steps, rate = len(splits.train), recipe.learning_rate
+    if len(splits.image_shape) == 1:
+        # A step moves every weight by about the rate, and a feature by as many of these as there are inputs.
+        rate *= (USUAL_WIDTH / splits.image_shape[0]) ** 0.5
     if recipe.schedule == "cosine":
-        rates = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.epochs * steps)
+        rates = keras.optimizers.schedules.CosineDecay(rate, recipe.epochs * steps)
     else:
-        drops = [recipe.learning_rate * 0.1**drop for drop in range(len(recipe.learning_rate_drops) + 1)]
+        drops = [rate * 0.1**drop for drop in range(len(recipe.learning_rate_drops) + 1)]
         rates = _piecewise(recipe.learning_rate_drops, drops, steps)
     if recipe.optimizer == "adamw":
         return keras.optimizers.AdamW(rates, weight_decay=recipe.weight_decay)
