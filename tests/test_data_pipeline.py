@@ -366,6 +366,8 @@ class EpochCapTest(tf.test.TestCase):
             self.assertAllEqual(np.bincount(drawn), [90, 20, 10, 10])
             self.assertLen(set(numbers), 130)
             self.assertAllEqual(labels[numbers], drawn)
+            for half in (drawn[:65], drawn[65:]):  # the large class is spread over the epoch
+                self.assertBetween(int(np.sum(half == 0)), 35, 55)
             seen += numbers[drawn == 0].tolist()
         self.assertAllEqual(epoch_of(splits, 3), epoch_of(splits, 3))
         times = np.bincount(seen, minlength=200)[:200]

@@ -81,8 +81,9 @@ class WhatIsReadTest(ArchiveTest):
             self.assertAllEqual(vectors.x, x.astype("float64"))
 
     def test_bytes_are_words(self):
-        vectors = self.read(x=X, y=Y, group=np.array(["ä".encode()] * 6), names=np.array([b"p"] * 6))
+        vectors = self.read(x=X, y=np.array([b"hen", b"owl"])[Y], group=np.array(["ä".encode()] * 6), names=[b"p"] * 6)
         self.assertEqual((vectors.groups[0], vectors.names[0]), ("ä", "p"))
+        self.assertEqual(vectors.class_names, ["hen", "owl"])
 
     def test_as_many_names_as_classes_are_theirs(self):
         vectors = self.read(x=X, y=Y, names=["owl", "hen"])

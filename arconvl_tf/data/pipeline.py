@@ -137,7 +137,9 @@ def _training_dataset(side, sampling):
         epoch_seed = tf.stack([tf.cast(sampling.seed, tf.int64), epoch.read_value()])
         order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(labels)), epoch_seed)
         if drawn.sum() < len(side.labels):
-            order = _first_of_each_class(order, labels, counts, drawn)
+            # What comes first in its class comes early: only another shuffle spreads it over the epoch.
+            chosen = _first_of_each_class(order, labels, counts, drawn)
+            order = tf.random.experimental.stateless_shuffle(chosen, tf.random.fold_in(epoch_seed, -1))
 
         def batch(step):
             indices = order[step * batch_size : (step + 1) * batch_size]
@@ -156,11 +158,11 @@ def _training_dataset(side, sampling):
 
 
 def _first_of_each_class(order, labels, counts, drawn):
-    """Of shuffled indices those that come first in their class, `drawn[j]` of class j's `counts[j]`, in their order."""
+    """Of shuffled indices those that come first in their class, `drawn[j]` of class j's `counts[j]`."""
     by_class = tf.argsort(tf.gather(labels, order), stable=True)
     rank = tf.range(tf.size(order)) - tf.repeat(tf.constant(np.cumsum(counts) - counts, tf.int32), counts)
     kept = tf.boolean_mask(by_class, rank < tf.repeat(tf.constant(drawn, tf.int32), counts))
-    return tf.gather(order, tf.sort(kept))
+    return tf.gather(order, kept)
 
 
 def evaluation_dataset(side: Side, image_shape: tuple) -> tf.data.Dataset:

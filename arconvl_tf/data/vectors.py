@@ -125,7 +125,7 @@ def _load(path):
         if declared > max(SUSPICIOUS_RATIO * size, SUSPICIOUS_BYTES):
             raise ValueError(f"{size} bytes that would become {declared / 2**30:.0f} GiB in memory")
         with np.load(path, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in KEYS if key in arrays}
+            return {key: _words(arrays[key]) for key in KEYS if key in arrays}
     except FileNotFoundError:
         raise
     except Exception as error:  # zipfile, its decompressors and NumPy's reader each have errors of their own
@@ -136,10 +136,13 @@ def _load(path):
         ) from error
 
 
+def _words(array):
+    """Text where it is bytes."""
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+
+
 def _text(column, key, path):
     """A column as text, shape (n,)."""
-    if column.dtype.kind == "S":
-        column = np.char.decode(column, "utf-8")
     if column.ndim != 1 or column.dtype.kind not in ("iuU" if key == "group" else "U"):
         allowed = "words or integers" if key == "group" else "words"
         raise ValueError(
