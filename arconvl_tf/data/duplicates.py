@@ -18,8 +18,8 @@ SIZE = 16
 # Of the places, fewer than these tell too little: only a copy, pixel for pixel, is then a duplicate.
 LEAST_STRUCTURE = 0.1
 # Chosen on magnetic tiles under six exposures, whose file names tell them apart (of the pairs put together 90 % are of one
-# tile, of a tile's pairs 79 % are found; at 0.65 tiles begin to be chained), and on CIFAR-10, where one picture in a thousand
-# has another at 0.67 or nearer.
+# tile, of a tile's pairs 79 % are found; at 0.65 tiles begin to be chained), and on CIFAR-10, where one picture in a
+# thousand has another at 0.67 or nearer.
 SIMILAR = 0.75
 SIMILAR_FEATURES = 0.95
 ROUNDING = 1e-5

@@ -88,8 +88,11 @@ def _kept_together(sides):
     if sides.train.groups is not None:
         groups = joined(np.concatenate([side.groups for side in given.values()]), lookalikes)
     ends = np.cumsum([len(side.labels) for side in given.values()])[:-1]
-    parts = zip(given.items(), np.split(groups, ends))
-    return dataclasses.replace(sides, **{name: side._replace(groups=own) for (name, side), own in parts})
+    parts = {name: side._replace(groups=own) for (name, side), own in zip(given.items(), np.split(groups, ends))}
+    sizes = np.unique(groups, return_counts=True)[1]
+    together = sizes[sizes > 1].sum()
+    remark = f"{together} of {len(groups)} pictures stay together with others; the largest group is of {sizes.max()}."
+    return dataclasses.replace(sides, remarks=(*sides.remarks, remark), **parts)
 
 
 def _common_shape(shapes, image_size, default_size):
