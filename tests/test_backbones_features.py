@@ -121,7 +121,7 @@ class CuttingTest(tf.test.TestCase):
         for network, layer, shape in (
             (self.branches(), "sum", (6, 4)),
             (backbones.efficientnet_lite0((32, 32, 3), None), None, (6, 32, 32, 3)),
-            (backbones.pretrained("mobilenet_v3_small", (32, 32, 3), None, 5), None, (6, 32, 32, 3)),
+            (backbones.extractor("mobilenet_v3_small", (32, 32, 3), None), None, (6, 32, 32, 3)),
         ):
             lower, upper = backbones.split_at(network, layer)
             inputs = normal(*shape)

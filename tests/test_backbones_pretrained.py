@@ -203,10 +203,22 @@ class ApplicationsTest(tf.test.TestCase):
 class PretrainedTest(tf.test.TestCase):
     def test_is_the_network_and_its_projection(self):
         model = backbones.pretrained("mobilenet_v3_small", (32, 32, 1), None, 5, sphere=3.5)
-        kinds = [type(layer).__name__ for layer in model.layers[-5:]]
-        self.assertEqual(kinds, ["GlobalAveragePooling2D", "Dropout", "Dense", "BatchNormalization", "Sphere"])
+        kinds = [type(layer).__name__ for layer in model.layers[1:]]
+        self.assertEqual(kinds, ["FixedStatistics", "Dropout", "Dense", "BatchNormalization", "Sphere"])
         pictures = noise(4, 32, 32, 1)
         self.assertAllClose(tf.norm(model(pictures, training=True), axis=1), [3.5] * 4, rtol=1e-5)
         with tempfile.TemporaryDirectory() as folder:
             model.save(f"{folder}/model.keras")
             self.assertAllEqual(keras.models.load_model(f"{folder}/model.keras")(pictures), model(pictures))
+
+    def test_weights_learn_and_statistics_stay(self):
+        model = backbones.pretrained("mobilenet_v3_small", (32, 32, 3), None, 5)
+        network = model.get_layer("network")
+        before = [weight.numpy() for weight in network.non_trainable_weights]
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(model(noise(4, 32, 32, 3), training=True) ** 3)
+        gradients = tape.gradient(total, [weight.value for weight in network.trainable_weights])
+        self.assertGreater(max(np.abs(gradient).max() for gradient in gradients), 0)
+        for weight, kept in zip(network.non_trainable_weights, before):
+            self.assertAllEqual(weight, kept)
+        self.assertNotAllClose(model.get_layer("projection_bn").moving_variance, np.ones(5))
