@@ -75,9 +75,7 @@ def with_lookalikes(sides: Sides) -> Sides:
     with multiprocessing.pool.ThreadPool(PARALLEL_CALLS) as pool:
         pictures = pool.imap(small.read, np.concatenate([side.names for side in given.values()]), chunksize=16)
         lookalikes = near_duplicates(picture_hashes(pictures))
-    ends = np.cumsum([len(side.labels) for side in given.values()])[:-1]
-    parts = zip(given.items(), np.split(lookalikes, ends))
-    return dataclasses.replace(sides, **{name: side._replace(lookalikes=own) for (name, side), own in parts})
+    return _told_apart(sides, "lookalikes", lookalikes)
 
 
 def _kept_together(sides):
@@ -87,12 +85,18 @@ def _kept_together(sides):
     groups = lookalikes
     if sides.train.groups is not None:
         groups = joined(np.concatenate([side.groups for side in given.values()]), lookalikes)
-    ends = np.cumsum([len(side.labels) for side in given.values()])[:-1]
-    parts = {name: side._replace(groups=own) for (name, side), own in zip(given.items(), np.split(groups, ends))}
     sizes = np.unique(groups, return_counts=True)[1]
     together = sizes[sizes > 1].sum()
     remark = f"{together} of {len(groups)} pictures stay together with others; the largest group is of {sizes.max()}."
-    return dataclasses.replace(sides, remarks=(*sides.remarks, remark), **parts)
+    return _told_apart(dataclasses.replace(sides, remarks=(*sides.remarks, remark)), "groups", groups)
+
+
+def _told_apart(sides, field, values):
+    """Values of the samples of all sides, one side after the other, as a field of each side's own."""
+    given = sides.given()
+    ends = np.cumsum([len(side.labels) for side in given.values()])[:-1]
+    parts = zip(given.items(), np.split(values, ends))
+    return dataclasses.replace(sides, **{name: side._replace(**{field: own}) for (name, side), own in parts})
 
 
 def _common_shape(shapes, image_size, default_size):

@@ -165,9 +165,14 @@ def _first_of_each_class(order, labels, counts, drawn):
     return tf.gather(order, kept)
 
 
+def evaluation_batch_size(image_shape: tuple) -> int:
+    """How many samples of that shape a model is given at a time where nothing is learnt from them."""
+    return min(MAX_EVALUATION_BATCH, max(1, MAX_EVALUATION_ELEMENTS // int(np.prod(image_shape))))
+
+
 def evaluation_dataset(side: Side, image_shape: tuple) -> tf.data.Dataset:
     """All samples of a side in their order, unchanged, in large batches of (images, labels)."""
-    batch_size = min(MAX_EVALUATION_BATCH, max(1, MAX_EVALUATION_ELEMENTS // int(np.prod(image_shape))))
+    batch_size = evaluation_batch_size(image_shape)
     with tf.device(PIPELINE_DEVICE):
         labels = tf.constant(side.labels)
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from arconvl_tf.data.finding import find_images
 from arconvl_tf.data.images import Reading
-from arconvl_tf.data.pipeline import MAX_EVALUATION_BATCH, MAX_EVALUATION_ELEMENTS
+from arconvl_tf.data.pipeline import evaluation_batch_size
 from arconvl_tf.data.sides import PARALLEL_CALLS
 from arconvl_tf.experiments.run_directory import RunDirectory
 
@@ -49,12 +49,8 @@ def classify(
         samples, column = zip(*_read_vectors(paths, *input_shape)), "sample"
     else:
         reading = Reading.from_dict(metrics["reading"]) if metrics.get("reading") else Reading(input_shape)
-        samples, column = _pictures(find_images(paths), reading, unreadable, _batch_size(input_shape)), "image"
+        samples, column = _pictures(find_images(paths), reading, unreadable, evaluation_batch_size(input_shape)), "image"
     return _rows(model, class_names, samples, column, probabilities), unreadable
-
-
-def _batch_size(input_shape):
-    return min(MAX_EVALUATION_BATCH, max(1, MAX_EVALUATION_ELEMENTS // int(np.prod(input_shape))))
 
 
 def _pictures(files, reading, unreadable, most):
@@ -104,7 +100,7 @@ def _read_vectors(paths, width):
 
 
 def _rows(model, class_names, samples, column, probabilities):
-    size = _batch_size(model.backbone.input_shape[1:])
+    size = evaluation_batch_size(model.backbone.input_shape[1:])
     learns_radii = model.objective.learns_radii
     radii = model.class_regions.radii.numpy()
     samples = iter(samples)
