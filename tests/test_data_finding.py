@@ -1,12 +1,10 @@
 import io
 import os
-import pathlib
-import tempfile
 
-import tensorflow as tf
 from PIL import Image
 
 from arconvl_tf.data.finding import find_images, images_below
+from tests.in_folder import FolderTestCase
 
 
 def saved(kind):
@@ -15,19 +13,7 @@ def saved(kind):
     return file.getvalue()
 
 
-class FindingTest(tf.test.TestCase):
-    def setUp(self):
-        super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = pathlib.Path(folder.name)
-
-    def write(self, name, contents):
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(contents)
-        return path
-
+class FindingTest(FolderTestCase):
     def names(self, paths):
         return [path.relative_to(self.root).as_posix() for path in paths]
 

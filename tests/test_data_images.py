@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import struct
-import tempfile
 import zlib
 
 import numpy as np
@@ -12,6 +11,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from arconvl_tf.data.images import Reading, complaint, examine, full_scale_of
+from tests.in_folder import FolderTestCase
 
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
 # Four rows of six colours, no two rows or columns alike, so that every way of turning it shows.
@@ -329,19 +329,7 @@ class FitTest(tf.test.TestCase):
                 Reading(**({"image_shape": (8, 8, 3)} | options))
 
 
-class ExamineTest(tf.test.TestCase):
-    def setUp(self):
-        super().setUp()
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.root = pathlib.Path(folder.name)
-
-    def write(self, name, contents):
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(contents)
-        return path
-
+class ExamineTest(FolderTestCase):
     def test_what_is_found_out(self):
         exif = Image.Exif()
         exif[ORIENTATION] = 6
